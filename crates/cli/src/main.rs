@@ -1,0 +1,3 @@
+//! The command `thalweg`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tables to batches: readers, type inference, encoder, splits.

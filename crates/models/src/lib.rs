@@ -1,0 +1,1 @@
+//! What Thalweg trains: linear models, losses, the saved form.

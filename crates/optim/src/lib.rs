@@ -1,0 +1,1 @@
+//! Update rules of gradient descent, run by one fused driver.

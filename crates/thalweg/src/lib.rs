@@ -1,0 +1,1 @@
+//! Training by gradient descent on CPUs: fast, exact, reproducible to the bit.
