@@ -271,13 +271,23 @@ def robust():
         made = polish(huber(delta), x, y, np.ones(m), (start.coef_, start.intercept_), 0, l2)
         about = {**DIABETES, "delta": delta, "l1": 0.0, "l2": l2}
         record(f"huber delta={delta} l2={l2}", "huber", made, **about)
-    # scikit-learn's estimator fits a scale sigma as well. At the sigma that it found, its objective is ours times 2m/sigma,
-    # with delta = epsilon * sigma and l2 = alpha * sigma / m.
+    # scikit-learn's estimator fits a scale sigma as well. At a fixed sigma its objective is ours times 2m/sigma, with
+    # delta = epsilon * sigma and l2 = alpha * sigma / m: at its optimum the conditions on the coefficients coincide.
     for epsilon, alpha in [(1.35, 1e-4), (1.1, 10.0)]:
         model = linear_model.HuberRegressor(epsilon=epsilon, alpha=alpha, tol=1e-10, max_iter=100_000).fit(x, y)
-        delta, l2 = epsilon * model.scale_, alpha * model.scale_ / m
-        made = polish(huber(delta), x, y, np.ones(m), (model.coef_, model.intercept_), 0, l2)
-        made["sigma"] = model.scale_
+        sigma, start = model.scale_, (model.coef_, model.intercept_)
+        for _ in range(200):  # its solver stops at about 1e-5: coefficients for this sigma, then sigma for these, until both stay
+            delta, l2 = epsilon * sigma, alpha * sigma / m
+            made = polish(huber(delta), x, y, np.ones(m), start, 0, l2)
+            start = made["coef"][0], made["intercept"][0]
+            r = np.abs(y - x @ start[0] - start[1])
+            inside = r <= delta
+            moved = np.sqrt((r[inside] ** 2).sum() / (m - epsilon**2 * (~inside).sum())) - sigma
+            sigma += moved
+            if abs(moved) < 1e-15:
+                break
+        assert abs(moved) < 1e-14, moved
+        made |= {"sigma": sigma, "sigma_difference": abs(sigma - model.scale_)}
         about = {**DIABETES, "delta": delta, "l1": 0.0, "l2": l2}
         record(f"huber of scikit-learn, epsilon={epsilon} alpha={alpha}", "huber", made, model, **about)
 
