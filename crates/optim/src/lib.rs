@@ -1,1 +1,33 @@
-//! Update rules of gradient descent, run by one fused driver.
+//! The optimizer step: update rules of gradient descent, run by one driver in one sweep over memory.
+//!
+//! Three ways in:
+//!
+//! - **Slices**: [`step`] applies one rule to `theta`, `grad` and the rule's memory.
+//! - **An expression**: [`Plan::parse`] reads `clip(1) | adamw(lr=cosine(3e-4, warmup=5%)) | ema(0.999)` and builds an
+//!   [`Optimizer`](thalweg_core::Optimizer) over flat parameters.
+//! - **A rule of your own**: implement [`Rule`]; the driver does the rest.
+//!
+//! ```
+//! use thalweg_optim::{Rule, rules::Adam, step};
+//! let (mut theta, mut m, mut v) = ([1.0, -2.0], [0.0; 2], [0.0; 2]);
+//! for t in 1..=2000 {
+//!     let grad = [2.0 * theta[0], 2.0 * theta[1]]; // of θ₀² + θ₁²
+//!     step(&Adam::default().check()?, t, 0.05, &mut theta, &grad, [&mut m, &mut v])?;
+//! }
+//! assert!(theta.iter().all(|x: &f64| x.abs() < 1e-6));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod chain;
+mod driver;
+mod flat;
+mod plan;
+pub mod rule;
+pub mod rules;
+pub mod schedule;
+
+pub use driver::{Around, Span, step, sweep};
+pub use flat::Flat;
+pub use plan::{Plan, Setup};
+pub use rule::{Checked, HyperError, Rule, Slot, When};
+pub use schedule::{Horizon, Schedule};

@@ -1,0 +1,32 @@
+//! Clipping, as in PyTorch: by global norm, Pascanu, Mikolov & Bengio 2013, <https://arxiv.org/abs/1211.5063>, and by value.
+
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::Stage;
+
+/// Clipping by the global norm: g ← g·min(1, max/(‖g‖₂ + 10⁻⁶)), over all parameters.
+///
+/// ‖g‖ is that of the mean gradient of the loss; the l2 penalty and coupled decay are added afterwards.
+pub static CLIP: Stage = Stage {
+    name: "clip",
+    summary: "g ← g·min(1, max_norm/‖g‖₂), over all parameters",
+    hyper: &[Hyper::required("max_norm", Range::POSITIVE, "the largest norm that passes; gradient units")],
+    before: true,
+};
+
+/// Clipping by value: each coordinate is cut to [−limit, limit].
+pub static CLIP_VALUE: Stage = Stage {
+    name: "clip_value",
+    summary: "each coordinate of g is cut to [−clip_value, clip_value]",
+    hyper: &[Hyper::required(
+        "clip_value",
+        Range::POSITIVE,
+        "the largest absolute value that passes; gradient units",
+    )],
+    before: true,
+};
+
+/// The factor of [`CLIP`] for a gradient of this norm. PyTorch's 10⁻⁶ keeps a norm of 0 from dividing.
+pub(crate) fn factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}

@@ -1,0 +1,61 @@
+//! AdaGrad. Duchi, Hazan & Singer 2011, <https://jmlr.org/papers/v12/duchi11a.html>, the diagonal form.
+//! ```text
+//! G ← G + g²
+//! θ ← θ − η/(1 + (t − 1) λ) · g / (√G + ε)
+//! ```
+//! Differs from the paper as PyTorch does: a decay λ of the rate (0 by default), and G starts at a value that can be chosen.
+
+use thalweg_core::Real;
+use thalweg_core::hyper::{Hyper, Range};
+
+use crate::rule::{Rule, Slot, When, hyper};
+
+hyper! {
+    /// G ← G + g²; θ ← θ − η g/(√G + ε).
+    pub struct Adagrad {
+        lr_decay = Hyper::new("lr_decay", 0.0, Range::NON_NEGATIVE, "λ: the rate is divided by 1 + (t − 1)·λ");
+        initial_accumulator_value =
+            Hyper::new("initial_accumulator_value", 0.0, Range::NON_NEGATIVE, "G before the first step; gradient units squared");
+        eps = Hyper::new("eps", 1e-10, Range::NON_NEGATIVE, "ε, added to √G; gradient units");
+    }
+}
+
+/// The scalars of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Coef<F> {
+    lr: F,
+    eps: F,
+}
+
+impl Rule<1> for Adagrad {
+    const NAME: &'static str = "adagrad";
+    const STATE: [Slot; 1] = [Slot::non_negative("sum")];
+    const HYPER: &'static [Hyper] = Self::DECLARED;
+    type Coef<F: Real> = Coef<F>;
+
+    fn values(&self) -> Vec<f64> {
+        self.list()
+    }
+    fn initial(&self, _: usize) -> f64 {
+        self.initial_accumulator_value
+    }
+    fn coef<F: Real>(&self, When { t, lr }: When) -> Coef<F> {
+        let lr = lr / (1.0 + (t - 1) as f64 * self.lr_decay);
+        Coef { lr: F::from_f64(lr), eps: F::from_f64(self.eps) }
+    }
+    #[inline(always)]
+    fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [sum]: [F; 1]) -> (F, [F; 1]) {
+        let sum = sum + g * g;
+        (-(c.lr * ratio(g, sum.sqrt() + c.eps)), [sum])
+    }
+    #[inline(always)]
+    fn metric<F: Real>(c: &Coef<F>, [sum]: [F; 1]) -> F {
+        ratio(c.lr, sum.sqrt() + c.eps)
+    }
+}
+
+/// a/b, and 0 where b is 0: with ε = 0 a coordinate that has had no gradient stays where it is.
+#[inline(always)]
+pub(super) fn ratio<F: Real>(a: F, b: F) -> F {
+    F::select(F::zero().lt(b), a / b, F::zero() * a)
+}

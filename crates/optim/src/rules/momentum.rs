@@ -1,0 +1,69 @@
+//! Momentum, the heavy ball. Polyak 1964, <https://doi.org/10.1016/0041-5553(64)90137-5>; in PyTorch's form.
+//! ```text
+//! b ← g                    t = 1
+//! b ← μ b + (1 − τ) g      t = 2, 3, …
+//! θ ← θ − η b
+//! ```
+//! Differs from Polyak: η multiplies the sum, not each gradient on entry, so a new rate acts on the whole of b at once; the
+//! two agree while η stays the same. τ is PyTorch's `dampening`, which leaves the first step undamped.
+
+use thalweg_core::Real;
+use thalweg_core::hyper::{Hyper, Range};
+
+use crate::rule::{Rule, Slot, When, hyper};
+
+/// μ, for this rule and Nesterov's.
+pub const MOMENTUM: Hyper =
+    Hyper::new("momentum", 0.9, Range::UNIT, "decay μ of the sum of gradients per step");
+
+/// τ.
+pub const DAMPENING: Hyper =
+    Hyper::new("dampening", 0.0, Range::UNIT, "share τ of each new gradient that is left out");
+
+hyper! {
+    /// b ← μ b + (1 − τ) g; θ ← θ − η b.
+    pub struct Momentum {
+        momentum = MOMENTUM;
+        dampening = DAMPENING;
+    }
+}
+
+/// The scalars of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Coef<F> {
+    mu: F,
+    share: F,
+    lr: F,
+    metric: F,
+}
+
+impl Rule<1> for Momentum {
+    const NAME: &'static str = "sgd";
+    const STATE: [Slot; 1] = [Slot::signed("momentum")];
+    const HYPER: &'static [Hyper] = Self::DECLARED;
+    type Coef<F: Real> = Coef<F>;
+
+    fn values(&self) -> Vec<f64> {
+        self.list()
+    }
+    fn coef<F: Real>(&self, When { t, lr }: When) -> Coef<F> {
+        let share = if t == 1 { 1.0 } else { 1.0 - self.dampening };
+        // A constant gradient g ends in b = g·(1 − τ)/(1 − μ).
+        let metric = lr * (1.0 - self.dampening) / (1.0 - self.momentum);
+        Coef {
+            mu: F::from_f64(self.momentum),
+            share: F::from_f64(share),
+            lr: F::from_f64(lr),
+            metric: F::from_f64(metric),
+        }
+    }
+    #[inline(always)]
+    fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [b]: [F; 1]) -> (F, [F; 1]) {
+        let b = c.mu * b + c.share * g;
+        (-(c.lr * b), [b])
+    }
+    #[inline(always)]
+    fn metric<F: Real>(c: &Coef<F>, _: [F; 1]) -> F {
+        c.metric
+    }
+}
