@@ -1,0 +1,171 @@
+//! How the rows of a batch are cut into blocks, and what a block sums.
+
+use thalweg_core::math::LANES;
+use thalweg_core::{Batch, Float, Total};
+
+use super::kernel::{Chunk, Tile};
+
+/// A batch is cut into at most this many blocks, so that their sums stay small.
+const MOST: usize = 64;
+/// A block does at least this much work (multiply-adds per direction): below, starting it costs more than it saves.
+const LEAST_WORK: usize = 1 << 14;
+/// A block does at least this many multiply-adds for each number it sums, so that joining the blocks stays cheap.
+const WORK_PER_SUM: usize = 16;
+/// What a row costs beside its columns, in multiply-adds.
+const ROW_WORK: usize = 8;
+/// A tile is gathered into about this many bytes of the first-level cache.
+const TILE_BYTES: usize = 16 << 10;
+
+/// The number of blocks, a power of two: it depends on the number of rows and the shape of the model alone.
+pub(super) fn count(rows: usize, width: usize, code_width: usize, sums: usize, outputs: usize) -> usize {
+    let work = rows.saturating_mul((width + code_width + ROW_WORK) * outputs);
+    let most = work / LEAST_WORK.max(WORK_PER_SUM * sums);
+    1 << most.clamp(1, MOST).ilog2()
+}
+
+/// Rows in a tile, a power of two from 8 to 256.
+pub(super) fn tile_rows<F: Float>(width: usize, outputs: usize) -> usize {
+    let row = (width + 2 * outputs).max(1) * F::BYTES;
+    1 << (TILE_BYTES / row).clamp(8, 256).ilog2()
+}
+
+/// Where the blocks of a batch begin and end, as positions in the batch.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    /// One more than there are blocks.
+    pub borders: Vec<usize>,
+}
+
+impl Cut {
+    /// Cuts the rows that weigh something into equal blocks: a row of weight 0 is absent, to the bit.
+    pub fn set<F: Float>(&mut self, batch: &Batch<'_, F>, blocks: impl FnOnce(usize) -> usize) {
+        let n = batch.len();
+        let present = |i: usize| batch.weight_at(batch.at(i)) != F::zero();
+        let rows = match (batch.weight, batch.index) {
+            (None, _) => n,
+            (Some(weight), None) => weight.iter().map(|&w| usize::from(w != F::zero())).sum(),
+            (Some(_), Some(_)) => (0..n).filter(|&i| present(i)).count(),
+        };
+        let blocks = blocks(rows);
+        self.borders.clear();
+        if rows == n {
+            self.borders.extend((0..=blocks).map(|b| border(n, b, blocks)));
+            return;
+        }
+        let mut seen = 0;
+        for i in 0..n {
+            while self.borders.len() < blocks && seen == border(rows, self.borders.len(), blocks) {
+                self.borders.push(i);
+            }
+            seen += usize::from(present(i));
+        }
+        self.borders.resize(blocks, n);
+        self.borders.push(n);
+    }
+}
+
+fn border(rows: usize, b: usize, blocks: usize) -> usize {
+    (rows as u128 * b as u128 / blocks as u128) as usize
+}
+
+/// The rows of a tile: those of a stretch of the batch that weigh something.
+#[derive(Debug, Default)]
+pub(super) struct Rows<F> {
+    /// Their positions in the data set.
+    pub at: Vec<usize>,
+    /// What each leaves over of whole chunks, padded; empty when nothing is left.
+    pub tails: Vec<Chunk<F>>,
+    /// Their targets.
+    pub target: Vec<F>,
+    /// Their weights; empty when all are 1.
+    pub weight: Vec<F>,
+}
+
+impl<F: Float> Rows<F> {
+    /// Gathers at most `most` rows from position `next` of the batch on, up to `end`; returns the position behind them.
+    pub fn gather(
+        &mut self,
+        batch: &Batch<'_, F>,
+        next: usize,
+        end: usize,
+        most: usize,
+        targets: bool,
+    ) -> usize {
+        self.at.clear();
+        self.weight.clear();
+        let mut stop = end.min(next + most);
+        match (batch.weight, batch.index) {
+            (None, None) => self.at.extend(next..stop),
+            (None, Some(index)) => self.at.extend(index[next..stop].iter().map(|&at| at as usize)),
+            (Some(weight), _) => {
+                stop = next;
+                while stop < end && self.at.len() < most {
+                    let at = batch.at(stop);
+                    if weight[at] != F::zero() {
+                        self.at.push(at);
+                        self.weight.push(weight[at]);
+                    }
+                    stop += 1;
+                }
+            }
+        }
+        if targets {
+            self.target.clear();
+            self.target.extend(self.at.iter().map(|&at| batch.target[at]));
+        }
+        self.tails.clear();
+        let rest = batch.width % LANES;
+        if rest > 0 {
+            self.tails.extend(self.at.iter().map(|&at| {
+                let end = (at + 1) * batch.width;
+                let mut tail = [F::zero(); LANES];
+                tail[..rest].copy_from_slice(&batch.dense[end - rest..end]);
+                tail
+            }));
+        }
+        stop
+    }
+
+    /// What the inner loops see of them.
+    pub fn tile<'a>(&'a self, batch: &Batch<'a, F>) -> Tile<'a, F> {
+        Tile { at: &self.at, dense: batch.dense, width: batch.width, tails: &self.tails }
+    }
+}
+
+/// The sums of one block, and the tile that it is working on.
+#[derive(Debug, Default)]
+pub(super) struct Block<F> {
+    /// The tile.
+    pub rows: Rows<F>,
+    /// The outputs of the tile, then its derivatives `[outputs, n]`.
+    pub z: Vec<F>,
+    /// The outputs of a direction `[outputs, n]`.
+    pub v: Vec<F>,
+    /// The losses of the tile.
+    pub loss: Vec<F>,
+    /// Σ d·x of the latest rows, `[outputs, stride]` chunks.
+    pub recent: Vec<Chunk<F>>,
+    /// The same of the rows before them.
+    pub sums: Vec<Chunk<f64>>,
+    /// Σ d of the rows of each one-hot feature, `[outputs, one-hot]`. All zeros between two passes.
+    pub codes: Vec<f64>,
+    /// Σ d in lanes, `[outputs]`.
+    pub bias: Vec<Chunk<f64>>,
+    /// Loss and weight.
+    pub total: Total,
+}
+
+impl<F: Float> Block<F> {
+    /// All sums at zero. `codes` are so already.
+    pub fn reset(&mut self, chunks: usize, outputs: usize, codes: usize) {
+        self.recent.clear();
+        self.recent.resize(chunks, [F::zero(); LANES]);
+        self.sums.clear();
+        self.sums.resize(chunks, [0.0; LANES]);
+        self.bias.clear();
+        self.bias.resize(outputs, [0.0; LANES]);
+        self.codes.resize(codes, 0.0);
+        self.loss.fill(F::zero());
+        self.total = Total::default();
+    }
+}
