@@ -66,7 +66,7 @@ macro_rules! elementary {
                 let x = self;
                 let u = 1.0 + x;
                 let c = (if u < 2.0 { x - (u - 1.0) } else { 1.0 - (u - x) }) / u;
-                let y = u.ln() + c;
+                let y = Elementary::ln(u) + c;
                 let tiny = x < $f::EPSILON;
                 let y = if tiny { x } else { y };
                 if x == $f::INFINITY { x } else { y }
@@ -74,13 +74,13 @@ macro_rules! elementary {
             #[inline(always)]
             fn sigmoid(self) -> Self {
                 // With e = e^(−|x|), which never overflows: 1/(1+e) for x ≥ 0, e/(1+e) below.
-                let e = (-self.abs()).exp();
+                let e = Elementary::exp(-self.abs());
                 let top = if self < 0.0 { e } else { 1.0 };
                 top / (1.0 + e)
             }
             #[inline(always)]
             fn softplus(self) -> Self {
-                let e = (-self.abs()).exp();
+                let e = Elementary::exp(-self.abs());
                 (if self > 0.0 { self } else { 0.0 }) + e.log1p()
             }
         }
