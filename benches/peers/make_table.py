@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the table of the end-to-end comparison: 500,000 rows, 27 numeric and 3 text columns, a 0/1 target; 106 MB.
+"""Write the table of the end-to-end comparison: 500,000 rows, 27 numeric and 3 text columns, a 0/1 target; 108 MB.
 
     python benches/peers/make_table.py table.csv [--rows 500000] [--seed 1]
 
