@@ -40,7 +40,7 @@ impl Rule<1> for Adagrad {
         self.initial_accumulator_value
     }
     fn coef<F: Real>(&self, When { t, lr }: When) -> Coef<F> {
-        let lr = lr / (1.0 + (t - 1) as f64 * self.lr_decay);
+        let lr = lr / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
         Coef { lr: F::from_f64(lr), eps: F::from_f64(self.eps) }
     }
     #[inline(always)]

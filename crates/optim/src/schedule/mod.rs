@@ -1,7 +1,8 @@
 //! Learning-rate schedules: pure functions of the step, one file for each curve.
 //!
 //! A schedule is written as a number, or as a curve with the rate it starts from: `cosine(0.1, warmup=5%)`. Lengths are
-//! `N steps`, `N epochs` (a bare number means epochs) or a percentage of the run. Past its end a schedule holds its last value.
+//! `N steps`, `N epochs` (a bare number means epochs) or a percentage of the run. A curve that takes a length `over` holds
+//! its last value past its end; the others go on.
 
 mod constant;
 mod cosine;
@@ -12,7 +13,7 @@ mod step;
 
 use std::fmt;
 
-use thalweg_core::expr::{Arg, Call, Duration, ExprError, Value};
+use thalweg_core::expr::{Arg, Call, Duration, ExprError, Span, Value};
 use thalweg_core::hyper::{self, Hyper, Range};
 use thalweg_core::suggest::nearest;
 
@@ -94,23 +95,21 @@ impl Schedule {
         Self { curve, lr: Some(lr), hyper: vec![], lengths: vec![], warmup: WARMUP.default }
     }
 
-    /// A curve that is given by its name alone, its numbers at their defaults.
+    /// Reads a number (a constant rate) or a curve, as in `cosine` or `step(0.1, every=2 epochs)`. A curve without `lr`
+    /// leaves it open.
     ///
     /// # Errors
-    /// What [`Schedule::parse`] says.
+    /// What [`Schedule::from_value`] says.
     pub fn parse(source: &str) -> Result<Self, ExprError> {
-        Self::from_value(&thalweg_core::expr::parse_value(source)?, Default::default(), source)
+        let whole = Span { start: 0, end: source.len() };
+        Self::from_value(&thalweg_core::expr::parse_value(source)?, whole, source)
     }
 
     /// The schedule that a value of an expression stands for.
     ///
     /// # Errors
     /// An unknown curve, an unknown or repeated name, a value outside its range.
-    pub fn from_value(
-        value: &Value,
-        span: thalweg_core::expr::Span,
-        source: &str,
-    ) -> Result<Self, ExprError> {
+    pub fn from_value(value: &Value, span: Span, source: &str) -> Result<Self, ExprError> {
         let call = match value {
             Value::Number(x) => {
                 LR.check(*x).map_err(|message| ExprError::new(source, span, message))?;
@@ -165,7 +164,7 @@ impl Schedule {
             };
             let (Duration::Steps(x) | Duration::Epochs(x) | Duration::Percent(x)) = duration;
             if !(x >= 0.0 && x.is_finite()) {
-                return Err(wrong(format!("{name} must not be negative, got {duration}")));
+                return Err(wrong(format!("{name} must be in [0, ∞), got {duration}")));
             }
             if durations[place].replace(duration).is_some() {
                 return Err(wrong(format!("{name} is given twice")));
@@ -188,7 +187,7 @@ impl Schedule {
         let lr = self.lr.unwrap_or(LR.default);
         let resolve = |d: Duration| d.steps(horizon.steps, horizon.per_epoch);
         let warmup = resolve(self.warmup);
-        let k = step - 1;
+        let k = step.saturating_sub(1);
         if k < warmup {
             return lr * (k + 1) as f64 / warmup as f64;
         }
