@@ -1,8 +1,8 @@
 //! The one driver: runs any rule over any spans in one sweep, on all threads and instruction sets.
 //!
 //! For each parameter, in this order: the gradient's scale, clipping by value, coupled decay, the rule, decoupled decay
-//! with the update, the proximal step, the averaged copy, the gradient to zero. A coordinate whose new value would not be
-//! finite keeps its value and its memory, and is reported.
+//! with the update, the proximal step, the averaged copy, the gradient to zero. A coordinate whose new value or memory
+//! would not be finite keeps both, and is reported: a squared gradient that overflows would stop it for good.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ pub struct Around {
     pub keep: f64,
     /// Strength of |θ| in the objective, for the proximal step.
     pub l1: f64,
-    /// The averaged copy moves by this share of its distance to the new θ.
+    /// The averaged copy moves by this share of its distance to the new θ. Where it is NaN it starts there.
     pub average: f64,
 }
 
@@ -62,8 +62,9 @@ struct Task<'a, F, const S: usize> {
 
 /// One step of `rule` over all `spans`.
 ///
-/// Returns the first coordinate (counted over the spans) whose new value was not finite; it kept its old value. The result
-/// does not depend on how the parameters are cut into spans, nor on threads or instruction set.
+/// Returns the first coordinate (counted over the spans) whose new value or memory was not finite; every such coordinate
+/// kept its old ones. The result does not depend on how the parameters are cut into spans, nor on threads or instruction
+/// set.
 ///
 /// # Errors
 /// [`StepError::Length`] names a slice whose length is not that of `theta`; nothing is written then.
@@ -105,8 +106,9 @@ pub fn sweep<R: Rule<S>, F: Float, const S: usize>(
 
 /// One step of `rule` over slices of one length: the simplest caller of the driver.
 ///
-/// `t` counts steps from 1, `lr` is the learning rate of this step. For more (clipping, decay, averaging, threads) see
-/// [`sweep`] and [`crate::Plan`].
+/// `t` counts steps from 1, `lr` is the learning rate of this step. Returns the first coordinate whose new value or memory
+/// was not finite; every such coordinate kept its old ones. For more (clipping, decay, averaging, threads) see [`sweep`]
+/// and [`crate::Plan`].
 ///
 /// # Errors
 /// [`StepError::Length`] names the slice whose length is not `theta.len()`; nothing is written then.
@@ -117,10 +119,10 @@ pub fn step<R: Rule<S>, F: Float, const S: usize>(
     theta: &mut [F],
     grad: &[F],
     state: [&mut [F]; S],
-) -> Result<(), StepError> {
+) -> Result<Option<usize>, StepError> {
     let mut grad = grad.to_vec();
     let span = Span { theta, grad: &mut grad, state, average: None, around: Around::NOTHING };
-    sweep(rule.rule(), When { t, lr }, vec![span], &Threads::serial()).map(|_| ())
+    sweep(rule.rule(), When { t, lr }, vec![span], &Threads::serial())
 }
 
 fn check_lengths<R: Rule<S>, F, const S: usize>(span: &Span<'_, F, S>) -> Result<(), StepError> {
@@ -205,24 +207,25 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
             #[inline(always)]
             || run_block::<R, F, S>(coef, &cast, theta, grad, &mut state),
         );
-        if !all_finite {
-            // A coordinate that was skipped keeps its gradient: the first of them is the one to report.
-            let first = grad.iter().position(|&g| g != F::zero()).unwrap_or(0);
-            bad.fetch_min(start + from + first, Ordering::Relaxed);
-            grad.fill(F::zero());
-        }
         if a.l1 > 0.0 {
             isa::run(
                 #[inline(always)]
-                || shrink::<R, F, S>(coef, l1, theta, &state),
+                || shrink::<R, F, S>(coef, l1, theta, grad, &state),
             );
+        }
+        if !all_finite {
+            // The gradients left are the marks of coordinates that kept their values: the first is the one to report.
+            let first = grad.iter().position(|&g| g != F::zero()).unwrap_or(0);
+            bad.fetch_min(start + from + first, Ordering::Relaxed);
+            grad.fill(F::zero());
         }
         if let Some(copy) = &mut span.average {
             isa::run(
                 #[inline(always)]
                 || {
                     for (c, &t) in copy[range].iter_mut().zip(&*theta) {
-                        *c += average * (t - *c);
+                        let moved = *c + average * (t - *c);
+                        *c = F::select(moved.abs() < F::INFINITY, moved, t);
                     }
                 },
             );
@@ -244,7 +247,7 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     let g = g + F::zero() * grad;
     let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
     let next = theta * a.keep + u;
-    let finite = next.abs() < F::INFINITY;
+    let finite = new.iter().fold(next.abs() < F::INFINITY, |all, s| all & (s.abs() < F::INFINITY));
     let left = F::select(finite, F::zero(), F::one());
     let kept = std::array::from_fn(|k| F::select(finite, new[k], old[k]));
     (F::select(finite, next, theta), left, kept, finite)
@@ -295,29 +298,52 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     ok
 }
 
-/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric.
+/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where no mark was left.
 #[inline(always)]
 fn shrink<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     l1: F,
     theta: &mut [F],
+    marks: &[F],
     state: &[&mut [F]; S],
 ) {
-    for (i, t) in theta.iter_mut().enumerate() {
+    for (i, (t, &mark)) in theta.iter_mut().zip(marks).enumerate() {
         let by = R::metric(coef, std::array::from_fn(|k| state[k][i])) * l1;
         let size = (t.abs() - by).at_least(F::zero());
-        *t = F::select(*t < F::zero(), -size, size);
+        *t = F::select(F::zero() < mark, *t, F::select(*t < F::zero(), -size, size));
     }
 }
 
-/// Σ x² and whether every number is finite, in fixed lanes and blocks.
-pub(crate) fn square_sum<F: Float>(x: &[F]) -> f64 {
-    let mut sum = 0.0;
-    for block in x.chunks(BLOCK) {
-        sum += isa::run(
-            #[inline(always)]
-            || thalweg_core::math::sum_by(block, |x| x * x),
-        );
+/// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.
+///
+/// Summed in fixed lanes and blocks of each part. Where squares leave the range of f64 the numbers are divided by the largest.
+pub(crate) fn norm<F: Float>(parts: &[&[F]], limit: f64) -> f64 {
+    let sum = |unit: f64| {
+        let mut sum = 0.0;
+        for block in parts.iter().flat_map(|part| part.chunks(BLOCK)) {
+            sum += isa::run(
+                #[inline(always)]
+                || {
+                    thalweg_core::math::sum_by(block, |x| {
+                        let x = (if x.abs() > limit { limit } else { x }) * unit;
+                        x * x
+                    })
+                },
+            );
+        }
+        sum
+    };
+    let squares: f64 = sum(1.0);
+    // Below 1e-270 squares may have lost digits that count.
+    if squares.is_nan() || (squares > 1e-270 && squares < f64::INFINITY) {
+        return squares.sqrt();
     }
-    sum
+    let largest = |top: f64, x: &F| top.max(x.to_f64().abs());
+    let top = parts.iter().copied().flatten().fold(0.0, largest).min(limit);
+    if top == 0.0 || top == f64::INFINITY {
+        return top;
+    }
+    // A power of two: exact, and neither it nor its inverse overflows.
+    let unit = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
+    sum(unit).sqrt() / unit
 }

@@ -7,7 +7,7 @@ use thalweg_core::{
 };
 
 use crate::chain::clip;
-use crate::driver::{Around, Span, square_sum, sweep};
+use crate::driver::{Around, Span, norm, sweep};
 use crate::rule::{Rule, When};
 use crate::schedule::{Horizon, Schedule};
 
@@ -22,6 +22,8 @@ pub(crate) struct Wrap {
     pub decay_biases: bool,
     pub clip: Option<f64>,
     pub clip_value: Option<f64>,
+    /// Whether values are cut before the norm is taken.
+    pub value_first: bool,
     pub ema: Option<f64>,
     pub expression: String,
     pub threads: Threads,
@@ -47,7 +49,12 @@ impl<R: Rule<S>, F: Float, const S: usize> Flat<R, F, S> {
             }
             buffer
         });
-        let average = wrap.ema.map(|_| Buffer::zeros(layout.buffer_len()));
+        // NaN: the average has not begun. It is state, so it is saved, and a first step that writes nothing cannot spoil it.
+        let average = wrap.ema.map(|_| {
+            let mut buffer = Buffer::zeros(layout.buffer_len());
+            layout.tensors().iter().for_each(|t| buffer[t.range()].fill(F::NAN));
+            buffer
+        });
         Self { rule, wrap, layout: Arc::clone(layout), state, average }
     }
 }
@@ -68,29 +75,35 @@ impl<R: Rule<S>, F: Float, const S: usize> Optimizer<F> for Flat<R, F, S> {
                 return Err(StepError::Length { what, expected, found });
             }
         }
-        if grads.total.weight <= 0.0 {
+        let weight = grads.total.weight;
+        if weight.is_nan() || weight <= 0.0 {
             return Err(StepError::NoWeight);
         }
-        let scale = 1.0 / grads.total.weight;
+        let scale = 1.0 / weight;
         let lr = self.wrap.lr.rate(at.step, self.wrap.horizon);
-        let squares: f64 = self.layout.tensors().iter().map(|t| square_sum(&grads.flat()[t.range()])).sum();
-        let norm = squares.sqrt() * scale;
-        let mut report = Report { lr, grad_norm: norm, ..Report::default() };
-        if !norm.is_finite() {
+        let parts: Vec<&[F]> = self.layout.tensors().iter().map(|t| &grads.flat()[t.range()]).collect();
+        let grad_norm = norm(&parts, f64::INFINITY) * scale;
+        let mut report = Report { lr, grad_norm, ..Report::default() };
+        if !grad_norm.is_finite() {
             let wrong = |&i: &usize| !grads.flat()[i].is_finite();
             report.non_finite = self.layout.tensors().iter().flat_map(|t| t.range()).find(wrong);
             if report.non_finite.is_some() {
+                grads.clear();
                 return Ok(report);
             }
         }
-        let factor = self.wrap.clip.map_or(1.0, |max| clip::factor(norm, max));
+        let mut limit = self.wrap.clip_value.unwrap_or(f64::INFINITY);
+        let mut factor = 1.0;
+        if let Some(max) = self.wrap.clip {
+            let cut_first = self.wrap.value_first && limit < f64::INFINITY;
+            let passed = if cut_first { norm(&parts, limit * weight) * scale } else { grad_norm };
+            factor = clip::factor(passed, max);
+            if cut_first {
+                // Cutting at c and then scaling by f is scaling by f and then cutting at c·f.
+                limit *= factor;
+            }
+        }
         report.clipped = factor < 1.0;
-        let clip = self.wrap.clip_value.unwrap_or(f64::INFINITY);
-        let share = match self.wrap.ema {
-            Some(_) if at.step == 1 => 1.0,
-            Some(decay) => 1.0 - decay,
-            None => 0.0,
-        };
 
         let mut theta = theta.flat_mut();
         let mut grad = grads.flat_mut();
@@ -106,11 +119,11 @@ impl<R: Rule<S>, F: Float, const S: usize> Optimizer<F> for Flat<R, F, S> {
             let (l1, l2) = if weight { (at.penalty.l1, at.penalty.l2) } else { (0.0, 0.0) };
             let around = Around {
                 scale: scale * factor,
-                clip,
+                clip: limit,
                 decay: l2 + if self.wrap.decoupled { 0.0 } else { decay },
                 keep: if self.wrap.decoupled { 1.0 - lr * decay } else { 1.0 },
                 l1,
-                average: share,
+                average: self.wrap.ema.map_or(0.0, |decay| 1.0 - decay),
             };
             places.push(tensor.offset);
             spans.push(Span {
@@ -138,7 +151,8 @@ impl<R: Rule<S>, F: Float, const S: usize> Optimizer<F> for Flat<R, F, S> {
     }
 
     fn evaluation_weights(&self) -> Option<&[F]> {
-        self.average.as_deref()
+        let first = self.layout.tensors().iter().find(|t| !t.is_empty())?.offset;
+        self.average.as_deref().filter(|average| !average[first].to_f64().is_nan())
     }
 
     fn expression(&self) -> String {

@@ -125,7 +125,7 @@ impl Plan {
         self.entry
     }
 
-    /// Whether this is plain gradient descent: no memory, nothing around it.
+    /// Whether the rule is gradient descent without memory, whatever stands around it.
     pub fn is_plain_descent(&self) -> bool {
         self.entry.name == "sgd" && self.values[0] == 0.0
     }
@@ -170,6 +170,7 @@ impl Plan {
             decay_biases: setup.decay_biases,
             clip: of(&clip::CLIP),
             clip_value: of(&clip::CLIP_VALUE),
+            value_first: self.stages.first().is_some_and(|(s, _)| s.name == clip::CLIP_VALUE.name),
             ema: of(&ema::EMA),
             threads: setup.threads.clone(),
         };

@@ -5,7 +5,8 @@ use thalweg_core::hyper::{Hyper, Range};
 
 use super::Stage;
 
-/// θ̄ ← θ at the first step, then θ̄ ← θ̄ + (1 − decay)·(θ − θ̄). Validation and the saved model use θ̄.
+/// θ̄ ← θ after the first step, then θ̄ ← θ̄ + (1 − decay)·(θ − θ̄). Validation and the saved model use θ̄; before the first step
+/// there is none, and its buffer holds NaN.
 pub static EMA: Stage = Stage {
     name: "ema",
     summary: "validates and saves θ̄ ← decay·θ̄ + (1 − decay)·θ in place of θ",
