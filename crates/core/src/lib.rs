@@ -24,7 +24,7 @@ pub use batch::Batch;
 pub use buffer::Buffer;
 pub use layout::{Kind, Layout, Tensor};
 pub use objective::{Objective, Penalty, Total};
-pub use optimizer::{At, Needs, Optimizer, Oracle, Report, StepError};
+pub use optimizer::{At, Needs, NoOracle, Optimizer, Oracle, Report, StepError};
 pub use params::{Grads, Params};
 pub use real::{Float, Real};
 pub use threads::Threads;

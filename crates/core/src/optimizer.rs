@@ -60,6 +60,19 @@ pub trait Oracle<F: Float> {
     fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total;
 }
 
+/// For optimizers that never look at another point: both answers are NaN.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOracle;
+
+impl<F: Float> Oracle<F> for NoOracle {
+    fn loss(&mut self, _: &Params<F>) -> Total {
+        Total { loss: f64::NAN, weight: f64::NAN }
+    }
+    fn gradient(&mut self, _: &Params<F>, _: &mut Grads<F>) -> Total {
+        Total { loss: f64::NAN, weight: f64::NAN }
+    }
+}
+
 /// Turns a gradient into a step. Implemented once by the driver of elementwise rules, and by whatever needs more.
 pub trait Optimizer<F: Float>: Send {
     /// What it asks of the loop.
