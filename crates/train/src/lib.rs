@@ -1,1 +1,14 @@
 //! The training loop: fit, evaluate, compare, reports.
+
+pub mod compare;
+pub mod demo;
+mod event;
+//mod fit;
+pub mod metrics;
+pub mod observers;
+pub mod report;
+mod stop;
+
+pub use event::{EpochRecord, Event, Observer, StepRecord};
+//pub use fit::{Divergence, FitError, FitOptions, Fitted, Task, Valid, fit};
+pub use stop::Stop;

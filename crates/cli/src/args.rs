@@ -1,0 +1,299 @@
+//! Every flag of the command: its name, its help, its place in a configuration file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+/// Train models by gradient descent, compare optimizers, see why.
+///
+/// Exit status: 0 done; 1 the data, the target or a divergence; 2 wrong usage; 130 interrupted (the model so far is saved).
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The line y = 4 + 3x by gradient descent and by Adam, with a picture and the theory beside it
+    Demo(Demo),
+    /// Train a model on a table: progress, score, model, report
+    Fit(Box<Fit>),
+    /// Score a saved model on a table
+    Evaluate(Evaluate),
+    /// Write a saved model's predictions for a table, as CSV
+    Predict(Predict),
+    /// Put optimizers, learning rates or batch sizes side by side on the same data, start and batches
+    Compare(Box<Compare>),
+    /// Show what a saved model is: its coefficients in original units, its settings
+    Inspect(Inspect),
+    /// Show what a table holds: columns, types, missing cells, ranges
+    Data(Data),
+    /// List optimizers, schedules and stages with their hyperparameters
+    Optimizers(Optimizers),
+}
+
+/// The line y = 4 + 3x by gradient descent and by Adam
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The draw of the 100 points
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Where to write the report [default: demo.html]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Write no report
+    #[arg(long)]
+    pub no_report: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What data is read and how; the same in flags and configuration files.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(next_help_heading = "Reading")]
+pub struct Reading {
+    /// The character between cells: one character, or "tab" [default: detected]
+    #[arg(long, value_name = "CHAR")]
+    pub delimiter: Option<String>,
+    /// Whether the first line names the columns [default: detected]
+    #[arg(long, value_name = "yes|no")]
+    pub header: Option<String>,
+    /// A text that means "no value here", besides empty, NA and NaN; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub missing: Vec<String>,
+}
+
+/// What is trained and how; the same in flags and configuration files.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Training {
+    /// The table: a CSV file
+    #[arg(value_name = "DATA")]
+    pub data: Option<PathBuf>,
+    /// The column to predict
+    #[arg(long, value_name = "COL")]
+    pub target: Option<String>,
+
+    /// Rows that give the score and are used for nothing else: a share, a file, or none [default: 0.2]
+    #[arg(long, value_name = "SHARE|FILE|none", help_heading = "Rows")]
+    pub test: Option<String>,
+    /// Rows for early stopping and the best weights, from the rest: a share, a file, or none [default: none]
+    #[arg(long, value_name = "SHARE|FILE|none", help_heading = "Rows")]
+    pub valid: Option<String>,
+    /// How rows are cut into parts: shuffled (stratified for classes), ordered, or the column that names each row's part
+    #[arg(long, value_name = "shuffled|ordered|COL", help_heading = "Rows")]
+    pub split: Option<String>,
+    /// The column that says how much each row weighs
+    #[arg(long, value_name = "COL", help_heading = "Rows")]
+    pub weight: Option<String>,
+    /// How much each class weighs: balanced, or as in yes=5,no=1
+    #[arg(long, value_name = "WEIGHTS", help_heading = "Rows")]
+    pub class_weight: Option<String>,
+    /// The seed of the split and of the order of batches [default: 0]
+    #[arg(long, help_heading = "Rows")]
+    pub seed: Option<u64>,
+
+    /// What the target is: classes or number [default: inferred]
+    #[arg(long, value_name = "classes|number", help_heading = "Columns")]
+    pub task: Option<String>,
+    /// What a column is, as in zip=category or year=number; may be repeated
+    #[arg(long, value_name = "COL=TYPE", help_heading = "Columns")]
+    pub types: Vec<String>,
+    /// Keep a text column that would be left out for its many values; may be repeated
+    #[arg(long, value_name = "COL", help_heading = "Columns")]
+    pub keep: Vec<String>,
+    /// Leave a column out; may be repeated
+    #[arg(long, value_name = "COL", help_heading = "Columns")]
+    pub ignore: Vec<String>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
+
+    /// The model: linear
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
+    pub model: Option<String>,
+    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax [default: by the target]
+    #[arg(long, value_name = "LOSS", help_heading = "Model")]
+    pub loss: Option<String>,
+    /// Leave out the intercept
+    #[arg(long, help_heading = "Model")]
+    pub no_intercept: bool,
+    /// Strength of l1·‖w‖₁ on standardised features [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    pub l1: Option<f64>,
+    /// Strength of l2/2·‖w‖² on standardised features [default: 1/rows for classes, 0 for numbers]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    pub l2: Option<f64>,
+
+    /// The learning rate; for gd the default is 1/L, measured
+    #[arg(long, value_name = "X", help_heading = "Training")]
+    pub lr: Option<f64>,
+    /// The learning rate over time, as in cosine, step(every=10, gamma=0.5), or cosine(warmup=5%)
+    #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
+    pub schedule: Option<String>,
+    /// Rows in a batch, or full [default: full up to 4,096 rows, else 1024]
+    #[arg(long, value_name = "N|full", help_heading = "Training")]
+    pub batch: Option<String>,
+    /// Passes over the training rows at most [default: 5 passes and 1,000 steps]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u64>,
+    /// Stop when every coordinate of the gradient is at most this; 0 never does [default: 0.0001]
+    #[arg(long, value_name = "X", help_heading = "Training")]
+    pub tolerance: Option<f64>,
+    /// Stop when the loss changed by less than this share in ten epochs in a row; 0 never does [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Training")]
+    pub loss_tolerance: Option<f64>,
+    /// Stop after so many epochs without a better validation loss [default: never]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub patience: Option<u64>,
+    /// The score: accuracy, balanced_accuracy, f1, roc_auc, log_loss; r2, rmse, mae [default: accuracy or r2]
+    #[arg(long, value_name = "METRIC", help_heading = "Training")]
+    pub metric: Option<String>,
+}
+
+/// Where a run goes and what is printed.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// A TOML file with the same settings, such as a run's config.toml; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The run's folder [default: runs/<data>-<n>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write into a folder that already has files
+    #[arg(long)]
+    pub force: bool,
+    /// Write no report.html
+    #[arg(long)]
+    pub no_report: bool,
+    /// Threads; 0 is all cores. Results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// One JSON document on stdout, everything else on stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Train a model on a table
+#[derive(Debug, Args)]
+#[command(after_help = "Example: thalweg fit examples/data/iris.csv --target species")]
+pub struct Fit {
+    #[command(flatten)]
+    pub training: Training,
+    /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
+    pub optimizer: Option<String>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Put optimizers side by side
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  thalweg compare examples/data/breast_cancer.csv --target diagnosis \
+    --optimizers \"gd, momentum, adagrad, rmsprop, adam\"\n  thalweg compare --function rosenbrock --optimizers \"gd, adam\"")]
+pub struct Compare {
+    #[command(flatten)]
+    pub training: Training,
+    /// The optimizers, separated by commas [default: gd, momentum, adagrad, rmsprop, adam]
+    #[arg(long, value_name = "LIST", help_heading = "Compared")]
+    pub optimizers: Option<String>,
+    /// Compare learning rates of one optimizer instead, as in "0.001, 0.01, 0.1"
+    #[arg(long, value_name = "LIST", help_heading = "Compared")]
+    pub lrs: Option<String>,
+    /// Compare batch sizes of one optimizer instead, as in "1, 32, full"
+    #[arg(long, value_name = "LIST", help_heading = "Compared")]
+    pub batches: Option<String>,
+    /// Repeat with so many seeds and show median and spread
+    #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Compared")]
+    pub seeds: u64,
+    /// Compare on a test function of the plane instead of data; "list" shows their names
+    #[arg(long, value_name = "NAME", help_heading = "Compared")]
+    pub function: Option<String>,
+    /// Where the paths start, as in "-1.5, 2" [default: the function's own]
+    #[arg(long, value_name = "X, Y", allow_hyphen_values = true, help_heading = "Compared")]
+    pub start: Option<String>,
+    /// Steps on the function
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Compared")]
+    pub steps: u64,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Score a saved model on a table
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// The table
+    pub data: PathBuf,
+    /// The score [default: the one the model was scored with]
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// Write a saved model's predictions for a table
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// The table; the target column may be absent
+    pub data: PathBuf,
+    /// The probability of each class in place of the class
+    #[arg(long)]
+    pub proba: bool,
+    /// Where to write [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// Show what a saved model is
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// Show every coefficient
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what a table holds
+#[derive(Debug, Args)]
+pub struct Data {
+    /// The table
+    pub data: PathBuf,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// List optimizers
+#[derive(Debug, Args)]
+pub struct Optimizers {
+    /// Show one optimizer, stage or schedule whole
+    pub name: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}

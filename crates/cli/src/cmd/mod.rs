@@ -1,0 +1,10 @@
+//! One file for each subcommand.
+
+pub mod compare;
+pub mod data;
+pub mod demo;
+pub mod evaluate;
+pub mod fit;
+pub mod inspect;
+pub mod optimizers;
+pub mod predict;

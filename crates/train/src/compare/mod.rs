@@ -1,0 +1,4 @@
+//! Optimizers side by side.
+
+pub mod function;
+pub mod search;

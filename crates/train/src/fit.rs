@@ -1,0 +1,341 @@
+//! [`fit`]: the loop of gradient and step.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use thalweg_core::{
+    At, Batch, Float, Grads, Objective, Optimizer, Oracle, Params, Penalty, StepError, Total,
+};
+use thalweg_data::Batches;
+
+use crate::event::{EpochRecord, Event, Observer, StepRecord};
+use crate::stop::Stop;
+
+/// The loss may grow to this many times its start before a run counts as diverged.
+const GROWTH: f64 = 1e8;
+/// So many epochs in a row must change the loss by less than the tolerance.
+const STILL: u32 = 10;
+
+/// How long and how a run goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitOptions {
+    /// Passes over the training rows at most.
+    pub epochs: u64,
+    /// Stop when every coordinate of the full gradient (of mean loss + penalty) is at most this; 0 never does.
+    pub tolerance: f64,
+    /// Stop when the objective changed by less than this share of itself in ten epochs in a row; 0 never does.
+    pub loss_tolerance: f64,
+    /// Stop after so many epochs without a better validation loss (training loss where nothing validates).
+    pub patience: Option<u64>,
+    /// What is added to the mean loss.
+    pub penalty: Penalty,
+    /// Steps (0 is the start) after which the objective is evaluated on all training rows, outside the clock, and told as
+    /// [`Event::Probe`]; ascending.
+    pub probes: Vec<u64>,
+}
+
+/// What a run is given besides its options.
+pub struct Task<'a, F: Float> {
+    /// What is minimised.
+    pub objective: &'a dyn Objective<F>,
+    /// All training rows.
+    pub train: Batch<'a, F>,
+    /// All validation rows, and what scores weights on them.
+    pub valid: Option<Valid<'a, F>>,
+    /// Set by someone who wants the run to end.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// The validation rows and a score for weights on them (higher is better, or lower: nothing depends on it).
+pub struct Valid<'a, F: Float> {
+    /// The rows.
+    pub batch: Batch<'a, F>,
+    /// The score.
+    pub score: &'a dyn Fn(&Params<F>) -> f64,
+}
+
+/// What a run ends with.
+#[derive(Clone, Debug)]
+pub struct Fitted<F: Float> {
+    /// The weights to use: the optimizer's evaluation weights, those of the best epoch where rows validate.
+    pub params: Params<F>,
+    /// Why it ended.
+    pub stop: Stop,
+    /// Epochs begun.
+    pub epochs: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Seconds of training, evaluation and observers not counted.
+    pub seconds: f64,
+    /// The epoch that `params` come from.
+    pub best_epoch: u64,
+    /// Mean loss of `params` on all training rows, penalty included.
+    pub train_loss: f64,
+    /// Mean loss of `params` on the validation rows, without penalty.
+    pub valid_loss: Option<f64>,
+    /// Where a diverged run stopped being finite: the step, and the coordinate if one stood out.
+    pub diverged: Option<Divergence>,
+}
+
+/// Where a run stopped being finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The step.
+    pub step: u64,
+    /// The first coordinate (place in the flat buffer) that was not finite.
+    pub coordinate: Option<usize>,
+    /// Whether `Fitted::params` are better than the start.
+    pub has_best: bool,
+}
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FitError {
+    /// A step could not be made.
+    #[error("step {step} could not be made")]
+    Step {
+        /// The step.
+        step: u64,
+        /// Why.
+        source: StepError,
+    },
+    /// An observer could not write.
+    #[error("cannot write the run's metrics")]
+    Observer(#[source] std::io::Error),
+}
+
+/// Evaluates the current batch at other points.
+struct BatchOracle<'a, F: Float> {
+    objective: &'a dyn Objective<F>,
+    batch: Batch<'a, F>,
+}
+
+impl<F: Float> Oracle<F> for BatchOracle<'_, F> {
+    fn loss(&mut self, theta: &Params<F>) -> Total {
+        self.objective.loss(theta, &self.batch)
+    }
+    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
+        grads.clear();
+        self.objective.gradient(theta, &self.batch, grads)
+    }
+}
+
+/// A clock that runs only while we train.
+struct Clock {
+    sum: Duration,
+    since: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { sum: Duration::ZERO, since: Instant::now() }
+    }
+    fn pause(&mut self) -> f64 {
+        self.sum += self.since.elapsed();
+        self.sum.as_secs_f64()
+    }
+    fn go_on(&mut self) {
+        self.since = Instant::now();
+    }
+}
+
+/// The monitored loss: the best so far and its weights.
+struct Best<F: Float> {
+    loss: f64,
+    epoch: u64,
+    params: Params<F>,
+    valid_loss: Option<f64>,
+}
+
+/// Minimises `task.objective` plus the penalty from `start`, batch by batch, and reports to `observers`.
+///
+/// Deterministic: weights depend on data, seed and configuration only. A full batch looks at the gradient's size before each
+/// step; mini-batches look at the full gradient after each epoch.
+///
+/// # Errors
+/// A step that cannot be made, or an observer that cannot write. Divergence and interruption are results, not errors.
+pub fn fit<F: Float>(
+    task: &Task<'_, F>,
+    optimizer: &mut dyn Optimizer<F>,
+    start: Params<F>,
+    batches: &mut Batches,
+    options: &FitOptions,
+    observers: &mut [&mut dyn Observer],
+) -> Result<Fitted<F>, FitError> {
+    let Task { objective, train, .. } = *task;
+    let mut theta = start;
+    let mut evaluated = theta.clone();
+    let mut grads = Grads::zeros(objective.layout());
+    let mut tell = |event: Event<'_>| observers.iter_mut().try_for_each(|o| o.event(&event)).map_err(FitError::Observer);
+    tell(Event::Start {
+        epochs: options.epochs,
+        steps_per_epoch: batches.per_epoch() as u64,
+        rows: batches.rows() as u64,
+    })?;
+    let mut clock = Clock::start();
+    let mut best: Option<Best<F>> = None;
+    let mut first_loss = f64::NAN;
+    let mut previous = f64::NAN;
+    let mut still = 0;
+    let mut divergence = None;
+    let (mut steps, mut rows, mut epoch) = (0u64, 0u64, 0u64);
+
+    let probe = |steps: u64, theta: &Params<F>, weights: Option<&[F]>| {
+        let mut at = theta.clone();
+        if let Some(weights) = weights.filter(|_| steps > 0) {
+            at.flat_mut().copy_from_slice(weights);
+        }
+        objective.loss(&at, &train).mean() + options.penalty.value(&at)
+    };
+    let mut probes = options.probes.iter().copied().peekable();
+    if probes.next_if_eq(&0).is_some() {
+        let loss = probe(0, &theta, None);
+        tell(Event::Probe { step: 0, rows: 0, seconds: 0.0, loss })?;
+        clock.go_on();
+    }
+
+    let stop = 'run: loop {
+        if epoch == options.epochs {
+            break Stop::Epochs;
+        }
+        epoch += 1;
+        let mut sum = Total::default();
+        let (mut lr, mut norm, mut clipped, mut in_epoch) = (0.0, 0.0, 0u64, 0u64);
+        let mut penalty = 0.0;
+        while let Some(index) = batches.next_in_epoch() {
+            if task.interrupt.load(Ordering::Relaxed) {
+                break 'run Stop::Interrupted;
+            }
+            let batch = match index {
+                Some(index) => train.rows(index),
+                None => train,
+            };
+            let total = objective.gradient(&theta, &batch, &mut grads);
+            if total.weight == 0.0 {
+                // Every row of this batch weighs nothing: as if the batch were absent.
+                grads.clear();
+                continue;
+            }
+            penalty = options.penalty.value(&theta);
+            let loss = total.mean() + penalty;
+            if first_loss.is_nan() {
+                first_loss = loss;
+            }
+            if index.is_none() && options.tolerance > 0.0 {
+                let slope = options.penalty.stationarity(&theta, &grads);
+                if slope <= options.tolerance && steps > 0 {
+                    break 'run Stop::Gradient;
+                }
+            }
+            let at = At { step: steps + 1, penalty: options.penalty };
+            let mut oracle = BatchOracle { objective, batch };
+            let report = optimizer
+                .step(at, &mut theta, &mut grads, &mut oracle)
+                .map_err(|source| FitError::Step { step: steps + 1, source })?;
+            steps += 1;
+            in_epoch += 1;
+            rows += batch.len() as u64;
+            sum += total;
+            (lr, norm) = (report.lr, report.grad_norm);
+            clipped += u64::from(report.clipped);
+            tell(Event::Step(&StepRecord {
+                step: steps,
+                epoch,
+                loss,
+                lr,
+                grad_norm: norm,
+                clipped: report.clipped,
+            }))?;
+            if probes.next_if_eq(&steps).is_some() {
+                let seconds = clock.pause();
+                let loss = probe(steps, &theta, optimizer.evaluation_weights());
+                tell(Event::Probe { step: steps, rows, seconds, loss })?;
+                clock.go_on();
+            }
+            let grown = loss - first_loss.abs() * GROWTH > GROWTH;
+            if report.non_finite.is_some() || !loss.is_finite() || grown {
+                divergence = Some((steps, report.non_finite));
+                break 'run Stop::Diverged;
+            }
+        }
+        match optimizer.evaluation_weights() {
+            Some(weights) => evaluated.flat_mut().copy_from_slice(weights),
+            None => evaluated.copy_from(&theta),
+        }
+        let seconds = clock.pause();
+        let train_loss = sum.mean() + penalty;
+        let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+        let valid_score = task.valid.as_ref().map(|v| (v.score)(&evaluated));
+        tell(Event::Epoch(&EpochRecord {
+            epoch,
+            step: steps,
+            rows,
+            seconds,
+            lr,
+            train_loss,
+            grad_norm: norm,
+            clipped: clipped as f64 / in_epoch.max(1) as f64,
+            valid_loss,
+            valid_score,
+        }))?;
+        clock.go_on();
+        let monitored = valid_loss.unwrap_or(train_loss);
+        let improved = best.as_ref().is_none_or(|b| monitored < b.loss) && monitored.is_finite();
+        if improved && (task.valid.is_some() || options.patience.is_some()) {
+            best = Some(Best { loss: monitored, epoch, params: evaluated.clone(), valid_loss });
+        }
+        if let (Some(patience), Some(best)) = (options.patience, &best)
+            && epoch - best.epoch >= patience
+        {
+            break Stop::Patience;
+        }
+        still = if (previous - train_loss).abs() <= options.loss_tolerance * train_loss.abs() { still + 1 } else { 0 };
+        previous = train_loss;
+        if options.loss_tolerance > 0.0 && still >= STILL {
+            break Stop::Loss;
+        }
+        if !batches.is_full() && options.tolerance > 0.0 {
+            grads.clear();
+            objective.gradient(&evaluated, &train, &mut grads);
+            let slope = options.penalty.stationarity(&evaluated, &grads);
+            grads.clear();
+            if slope <= options.tolerance {
+                break Stop::Gradient;
+            }
+        }
+    };
+    let seconds = clock.pause();
+    tell(Event::End { stop, steps })?;
+
+    match optimizer.evaluation_weights() {
+        Some(weights) if steps > 0 => evaluated.flat_mut().copy_from_slice(weights),
+        _ => evaluated.copy_from(&theta),
+    }
+    let validates = task.valid.is_some();
+    let diverged = stop == Stop::Diverged;
+    let mut best_epoch = epoch;
+    let mut has_best = false;
+    if let Some(best) = best.filter(|_| validates || diverged) {
+        let last = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+        // An interrupted or diverged epoch has not been judged yet: it may hold the best weights or the worst.
+        if diverged || !last.is_some_and(|last| last < best.valid_loss.unwrap_or(best.loss)) {
+            has_best = best.loss < first_loss;
+            best_epoch = best.epoch;
+            evaluated = best.params;
+        }
+    }
+    let train_loss = objective.loss(&evaluated, &train).mean() + options.penalty.value(&evaluated);
+    let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+    Ok(Fitted {
+        params: evaluated,
+        stop,
+        epochs: epoch,
+        steps,
+        seconds,
+        best_epoch,
+        train_loss,
+        valid_loss,
+        diverged: divergence.map(|(step, coordinate)| Divergence { step, coordinate, has_best }),
+    })
+}

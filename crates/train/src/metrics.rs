@@ -1,0 +1,303 @@
+//! Scores of predictions: what they are, with 95% intervals.
+//!
+//! All are weighted means over rows, summed in row order in f64. Names and definitions are scikit-learn's.
+
+use serde::{Deserialize, Serialize};
+use thalweg_core::suggest::nearest;
+
+/// The 97.5% point of the normal distribution.
+const Z: f64 = 1.959963984540054;
+
+/// What a score measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of rows whose class is predicted.
+    Accuracy,
+    /// Mean over classes of the share of their rows that is predicted.
+    BalancedAccuracy,
+    /// 2·precision·recall/(precision + recall) of the second of two classes; the plain mean over classes if there are more.
+    F1,
+    /// Area under the ROC curve of the second of two classes.
+    RocAuc,
+    /// −mean ln p(true class).
+    LogLoss,
+    /// 1 − Σ(y − ŷ)²/Σ(y − ȳ)².
+    R2,
+    /// √mean (y − ŷ)².
+    Rmse,
+    /// mean |y − ŷ|.
+    Mae,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 8] = [
+        Metric::Accuracy,
+        Metric::BalancedAccuracy,
+        Metric::F1,
+        Metric::RocAuc,
+        Metric::LogLoss,
+        Metric::R2,
+        Metric::Rmse,
+        Metric::Mae,
+    ];
+
+    /// The name in flags and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "accuracy",
+            Metric::BalancedAccuracy => "balanced_accuracy",
+            Metric::F1 => "f1",
+            Metric::RocAuc => "roc_auc",
+            Metric::LogLoss => "log_loss",
+            Metric::R2 => "r2",
+            Metric::Rmse => "rmse",
+            Metric::Mae => "mae",
+        }
+    }
+
+    /// Whether a larger value is better.
+    pub fn higher_is_better(self) -> bool {
+        !matches!(self, Metric::LogLoss | Metric::Rmse | Metric::Mae)
+    }
+
+    /// Whether it is for classes (else for numbers).
+    pub fn is_for_classes(self) -> bool {
+        !matches!(self, Metric::R2 | Metric::Rmse | Metric::Mae)
+    }
+
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// Says which names there are, or which one is near.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.iter().map(|m| m.name());
+        Self::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| {
+            let help = match nearest(name, names()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            format!("there is no metric {name:?}; {help}")
+        })
+    }
+}
+
+/// A score with its 95% interval, where one is known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// What it measures.
+    pub metric: Metric,
+    /// Its value; NaN where it is not defined (R² of rows that are all equal, the area of one class).
+    pub value: f64,
+    /// Lower and upper end of the 95% interval.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// The predictions that are scored.
+#[derive(Clone, Copy, Debug)]
+pub enum Predicted<'a> {
+    /// For each row the probability of each class, row-major, and the true class.
+    Classes {
+        /// How many classes.
+        k: usize,
+        /// Probabilities `[n, k]`.
+        proba: &'a [f64],
+        /// The index of the true class.
+        truth: &'a [usize],
+    },
+    /// For each row the predicted and the true number.
+    Numbers {
+        /// Predictions.
+        predicted: &'a [f64],
+        /// Truths.
+        truth: &'a [f64],
+    },
+}
+
+/// The class with the largest probability; of equal ones, the first.
+pub fn argmax(row: &[f64]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// Scores predictions. `weight` absent is 1 for every row.
+///
+/// A metric that is not for this kind of prediction gives NaN.
+pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -> Score {
+    let w = |i: usize| weight.map_or(1.0, |w| w[i]);
+    let (value, interval) = match predicted {
+        Predicted::Classes { k, proba, truth } => {
+            let hit = |i: usize| argmax(&proba[i * k..(i + 1) * k]) == truth[i];
+            match metric {
+                Metric::Accuracy => {
+                    let m = Moments::of(truth.len(), w, |i| f64::from(u8::from(hit(i))));
+                    (m.mean, wilson(m.mean, m.rows))
+                }
+                Metric::LogLoss => {
+                    let loss = |i: usize| -libm::log(proba[i * k + truth[i]].clamp(f64::MIN_POSITIVE, 1.0));
+                    let m = Moments::of(truth.len(), w, loss);
+                    (m.mean, m.normal())
+                }
+                Metric::BalancedAccuracy => (balanced(k, truth, hit, w), None),
+                Metric::F1 => (f1(k, truth, |i| argmax(&proba[i * k..(i + 1) * k]), w), None),
+                Metric::RocAuc if k == 2 => auc(proba, truth, w),
+                _ => (f64::NAN, None),
+            }
+        }
+        Predicted::Numbers { predicted, truth } => {
+            let n = truth.len();
+            let error = |i: usize| truth[i] - predicted[i];
+            match metric {
+                Metric::Mae => {
+                    let m = Moments::of(n, w, |i| error(i).abs());
+                    (m.mean, m.normal())
+                }
+                Metric::Rmse => {
+                    let m = Moments::of(n, w, |i| error(i) * error(i));
+                    (m.mean.sqrt(), m.normal().map(|(a, b)| (a.max(0.0).sqrt(), b.sqrt())))
+                }
+                Metric::R2 => {
+                    let centre = Moments::of(n, w, |i| truth[i]).mean;
+                    let spread = |i: usize| (truth[i] - centre) * (truth[i] - centre);
+                    let total = Moments::of(n, w, spread).mean;
+                    let ratio = Moments::of(n, w, |i| error(i) * error(i)).mean / total;
+                    // The delta method: a ratio of means varies as the mean of (e² − ratio·spread)/total.
+                    let m = Moments::of(n, w, |i| (error(i) * error(i) - ratio * spread(i)) / total);
+                    let value = if total > 0.0 { 1.0 - ratio } else { f64::NAN };
+                    (value, m.normal().map(|(a, b)| (1.0 - ratio - b, (1.0 - ratio - a).min(1.0))))
+                }
+                _ => (f64::NAN, None),
+            }
+        }
+    };
+    Score { metric, value, interval: interval.filter(|(a, b)| a.is_finite() && b.is_finite() && value.is_finite()) }
+}
+
+/// Weighted mean, its standard error, and how many rows count.
+struct Moments {
+    mean: f64,
+    error: f64,
+    rows: f64,
+}
+
+impl Moments {
+    fn of(n: usize, w: impl Fn(usize) -> f64, f: impl Fn(usize) -> f64) -> Self {
+        let (mut sum, mut weight, mut squares) = (0.0, 0.0, 0.0);
+        for i in (0..n).filter(|&i| w(i) > 0.0) {
+            sum += w(i) * f(i);
+            weight += w(i);
+            squares += w(i) * w(i);
+        }
+        let mean = sum / weight;
+        let mut variance = 0.0;
+        for i in (0..n).filter(|&i| w(i) > 0.0) {
+            variance += w(i) * (f(i) - mean) * (f(i) - mean);
+        }
+        // Kish's effective number of rows.
+        let rows = weight * weight / squares;
+        Self { mean, error: (variance / weight / (rows - 1.0).max(0.0)).sqrt(), rows }
+    }
+    fn normal(&self) -> Option<(f64, f64)> {
+        Some((self.mean - Z * self.error, self.mean + Z * self.error))
+    }
+}
+
+/// Wilson's interval of a share of `n` rows.
+fn wilson(share: f64, n: f64) -> Option<(f64, f64)> {
+    let z2 = Z * Z / n;
+    let centre = (share + z2 / 2.0) / (1.0 + z2);
+    let half = Z / (1.0 + z2) * (share * (1.0 - share) / n + z2 / (4.0 * n)).sqrt();
+    Some(((centre - half).max(0.0), (centre + half).min(1.0)))
+}
+
+fn balanced(k: usize, truth: &[usize], hit: impl Fn(usize) -> bool, w: impl Fn(usize) -> f64) -> f64 {
+    let mut found = vec![(0.0, 0.0); k];
+    for (i, &t) in truth.iter().enumerate() {
+        found[t].1 += w(i);
+        found[t].0 += if hit(i) { w(i) } else { 0.0 };
+    }
+    let present: Vec<f64> = found.iter().filter(|f| f.1 > 0.0).map(|f| f.0 / f.1).collect();
+    present.iter().sum::<f64>() / present.len() as f64
+}
+
+fn f1(k: usize, truth: &[usize], predicted: impl Fn(usize) -> usize, w: impl Fn(usize) -> f64) -> f64 {
+    // For each class: predicted and true, predicted, true.
+    let mut counts = vec![[0.0; 3]; k];
+    for (i, &t) in truth.iter().enumerate() {
+        let p = predicted(i);
+        counts[p][1] += w(i);
+        counts[t][2] += w(i);
+        if p == t {
+            counts[t][0] += w(i);
+        }
+    }
+    let of = |c: &[f64; 3]| if c[1] + c[2] > 0.0 { 2.0 * c[0] / (c[1] + c[2]) } else { 0.0 };
+    if k == 2 {
+        return of(&counts[1]);
+    }
+    let seen: Vec<f64> = counts.iter().filter(|c| c[1] + c[2] > 0.0).map(of).collect();
+    seen.iter().sum::<f64>() / seen.len() as f64
+}
+
+/// The area by ranks, ties counted half, with the interval of Hanley & McNeil 1982.
+fn auc(proba: &[f64], truth: &[usize], w: impl Fn(usize) -> f64) -> (f64, Option<(f64, f64)>) {
+    let mut order: Vec<usize> = (0..truth.len()).filter(|&i| w(i) > 0.0).collect();
+    order.sort_by(|&a, &b| proba[2 * a + 1].total_cmp(&proba[2 * b + 1]).then(a.cmp(&b)));
+    let (mut below, mut wins, mut positive) = (0.0, 0.0, 0.0);
+    let mut counts = [0.0f64; 2];
+    for tie in order.chunk_by(|&a, &b| proba[2 * a + 1] == proba[2 * b + 1]) {
+        let of = |class: usize| tie.iter().filter(|&&i| truth[i] == class).map(|&i| w(i)).sum::<f64>();
+        wins += of(1) * (below + 0.5 * of(0));
+        below += of(0);
+        positive += of(1);
+        tie.iter().for_each(|&i| counts[truth[i]] += 1.0);
+    }
+    let a = wins / (below * positive);
+    let (q1, q2) = (a / (2.0 - a), 2.0 * a * a / (1.0 + a));
+    let (n0, n1) = (counts[0], counts[1]);
+    let variance = (a * (1.0 - a) + (n1 - 1.0) * (q1 - a * a) + (n0 - 1.0) * (q2 - a * a)) / (n0 * n1);
+    let half = Z * variance.max(0.0).sqrt();
+    (a, Some(((a - half).max(0.0), (a + half).min(1.0))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(proba: &[f64], truth: &[usize], metric: Metric, weight: Option<&[f64]>) -> f64 {
+        score(metric, Predicted::Classes { k: 2, proba, truth }, weight).value
+    }
+
+    #[test]
+    fn classes_by_hand() {
+        let proba = [0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.7, 0.3];
+        let truth = [0, 0, 1, 1];
+        assert_eq!(classes(&proba, &truth, Metric::Accuracy, None), 0.5);
+        assert_eq!(classes(&proba, &truth, Metric::BalancedAccuracy, None), 0.5);
+        assert_eq!(classes(&proba, &truth, Metric::F1, None), 0.5);
+        // Pairs (positive, negative): 0.8 beats 0.1 and 0.6, 0.3 beats 0.1: three of four.
+        assert_eq!(classes(&proba, &truth, Metric::RocAuc, None), 0.75);
+        let by_hand = -(0.9f64.ln() + 0.4f64.ln() + 0.8f64.ln() + 0.3f64.ln()) / 4.0;
+        assert!((classes(&proba, &truth, Metric::LogLoss, None) - by_hand).abs() < 1e-15);
+        let weight = [1.0, 0.0, 2.0, 1.0];
+        assert_eq!(classes(&proba, &truth, Metric::Accuracy, Some(&weight)), 0.75);
+        assert!(score(Metric::R2, Predicted::Classes { k: 2, proba: &proba, truth: &truth }, None).value.is_nan());
+    }
+
+    #[test]
+    fn numbers_by_hand() {
+        let p = Predicted::Numbers { predicted: &[1.0, 2.0, 4.0], truth: &[1.0, 3.0, 5.0] };
+        assert!((score(Metric::R2, p, None).value - 0.75).abs() < 1e-15);
+        assert!((score(Metric::Mae, p, None).value - 2.0 / 3.0).abs() < 1e-15);
+        assert!((score(Metric::Rmse, p, None).value - (2.0f64 / 3.0).sqrt()).abs() < 1e-15);
+        let same = Predicted::Numbers { predicted: &[1.0, 2.0], truth: &[3.0, 3.0] };
+        assert!(score(Metric::R2, same, None).value.is_nan());
+    }
+
+    /// Wilson's interval of 8 of 10: (0.4902, 0.9433), Brown, Cai & DasGupta 2001's formula by hand.
+    #[test]
+    fn wilson_by_hand() {
+        let (a, b) = wilson(0.8, 10.0).unwrap();
+        assert!((a - 0.49016).abs() < 1e-5 && (b - 0.94331).abs() < 1e-5, "{a} {b}");
+    }
+}
