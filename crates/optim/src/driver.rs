@@ -197,7 +197,10 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
         decay: F::from_f64(a.decay),
         keep: F::from_f64(a.keep),
     };
-    let (l1, average) = (F::from_f64(a.l1), F::from_f64(a.average));
+    let l1 = F::from_f64(a.l1);
+    // From the nearer end, so that what cancels is small: a share of 1 gives θ itself, and equal numbers stay equal.
+    let from_copy = a.average < 0.5;
+    let share = F::from_f64(if from_copy { a.average } else { 1.0 - a.average });
     for from in (0..span.theta.len()).step_by(BLOCK) {
         let range = from..(from + BLOCK).min(span.theta.len());
         let theta = &mut span.theta[range.clone()];
@@ -224,7 +227,8 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 #[inline(always)]
                 || {
                     for (c, &t) in copy[range].iter_mut().zip(&*theta) {
-                        let moved = *c + average * (t - *c);
+                        let (from, to) = if from_copy { (*c, t) } else { (t, *c) };
+                        let moved = from + share * (to - from);
                         *c = F::select(moved.abs() < F::INFINITY, moved, t);
                     }
                 },

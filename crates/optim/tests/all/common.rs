@@ -1,0 +1,218 @@
+//! Runs of an optimizer over flat parameters, and settings of every rule made from its declarations.
+
+use std::sync::Arc;
+
+use thalweg_core::hyper::{Hyper, Range};
+use thalweg_core::random::{Purpose, Stream};
+use thalweg_core::{
+    At, Float, Grads, Kind, Layout, Optimizer, Oracle, Params, Penalty, Report, Threads, Total,
+};
+use thalweg_optim::rules::{ALL, Build, Entry};
+use thalweg_optim::{Horizon, Plan, Setup};
+
+/// An elementwise rule asks for nothing but the gradient.
+struct Nothing;
+
+impl<F: Float> Oracle<F> for Nothing {
+    fn loss(&mut self, _: &Params<F>) -> Total {
+        unreachable!("an elementwise rule evaluates nothing")
+    }
+    fn gradient(&mut self, _: &Params<F>, _: &mut Grads<F>) -> Total {
+        unreachable!("an elementwise rule evaluates nothing")
+    }
+}
+
+/// Tensors of these sizes: weights, but for those of a negative size, which are biases.
+pub fn layout(sizes: &[isize]) -> Arc<Layout> {
+    let mut builder = Layout::builder();
+    for (i, &size) in sizes.iter().enumerate() {
+        let kind = if size < 0 { Kind::Bias } else { Kind::Weight };
+        builder = builder.tensor(&format!("t{i}"), &[size.unsigned_abs()], &["out"], kind);
+    }
+    Arc::new(builder.build())
+}
+
+/// A run of 100 steps on one thread; decay reaches biases, as in PyTorch.
+pub fn setup() -> Setup {
+    Setup { horizon: Horizon { steps: 100, per_epoch: 10 }, threads: Threads::serial(), decay_biases: true }
+}
+
+/// An optimizer and what it works on.
+pub struct Run<F: Build> {
+    pub optimizer: Box<dyn Optimizer<F>>,
+    pub theta: Params<F>,
+    pub grads: Grads<F>,
+    pub penalty: Penalty,
+    pub t: u64,
+}
+
+impl<F: Build> Run<F> {
+    /// The expression's optimizer at the start of a run from `theta`.
+    pub fn new(expression: &str, layout: &Arc<Layout>, setup: &Setup, theta: &[f64]) -> Self {
+        let plan = Plan::parse(expression).unwrap_or_else(|e| panic!("{e}"));
+        let mut run = Self {
+            optimizer: plan.build(layout, setup),
+            theta: Params::zeros(layout),
+            grads: Grads::zeros(layout),
+            penalty: Penalty::default(),
+            t: 0,
+        };
+        write(layout, run.theta.flat_mut(), theta);
+        run
+    }
+
+    /// One step with this mean gradient.
+    pub fn step(&mut self, gradient: &[f64]) -> Report {
+        self.step_of_sum(gradient, 1.0)
+    }
+
+    /// One step with a gradient that was summed over rows of this weight.
+    pub fn step_of_sum(&mut self, sum: &[f64], weight: f64) -> Report {
+        let layout = Arc::clone(self.theta.layout());
+        write(&layout, self.grads.flat_mut(), sum);
+        self.grads.total = Total { loss: 0.5, weight };
+        self.go()
+    }
+
+    /// One step with what stands in `grads`.
+    pub fn go(&mut self) -> Report {
+        self.t += 1;
+        let at = At { step: self.t, penalty: self.penalty };
+        self.optimizer.step(at, &mut self.theta, &mut self.grads, &mut Nothing).unwrap()
+    }
+
+    /// The parameters without padding, in f64.
+    pub fn values(&self) -> Vec<f64> {
+        self.theta.values().map(Float::to_f64).collect()
+    }
+
+    /// Every bit of parameters and memory (the average is memory), without padding.
+    pub fn bits(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.theta.values().map(Float::bits).collect();
+        for (_, buffer) in self.optimizer.state() {
+            all.extend(read(self.theta.layout(), buffer).map(Float::bits));
+        }
+        all
+    }
+
+    /// The names of the memory.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.optimizer.state().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Writes numbers into the tensors, one after the other.
+pub fn write<F: Float>(layout: &Layout, buffer: &mut [F], numbers: &[f64]) {
+    let mut numbers = numbers.iter();
+    for tensor in layout.tensors() {
+        buffer[tensor.range()].iter_mut().zip(&mut numbers).for_each(|(x, &n)| *x = F::from_f64(n));
+    }
+    assert_eq!(numbers.len(), 0, "one number for each parameter");
+}
+
+/// The numbers of the tensors, one after the other.
+pub fn read<'a, F: Float>(layout: &'a Layout, buffer: &'a [F]) -> impl Iterator<Item = F> + 'a {
+    layout.tensors().iter().flat_map(|t| buffer[t.range()].iter().copied())
+}
+
+/// Numbers on scales from 1e-3 to 1e3 with some zeros, the same in `f32`.
+pub fn numbers(seed: u64, n: usize) -> Vec<f64> {
+    let mut stream = Stream::new(seed, Purpose::Data, 1);
+    let mut draw = || {
+        let scale = libm::pow(10.0, 6.0 * stream.uniform() - 3.0);
+        let x = stream.normal() * scale;
+        if stream.below(8) == 0 { 0.0 } else { f64::from(x as f32) }
+    };
+    (0..n).map(|_| draw()).collect()
+}
+
+/// Some values in a range, the ends that belong to it included.
+pub fn inside(range: &Range) -> Vec<f64> {
+    let mut all = vec![0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0, 2.0];
+    all.retain(|&x| range.contains(x));
+    all
+}
+
+/// `name(lr=0.01, …)` with these values.
+fn expression(entry: &Entry, values: &[f64]) -> String {
+    let rest = entry.hyper.iter().zip(values).map(|(h, &x)| format!(", {}={}", h.name, h.print(x)));
+    format!("{}(lr=0.01{})", entry.name, rest.collect::<String>())
+}
+
+/// Many settings of a rule, made from its declarations: all defaults, each value alone at its extremes and between, and
+/// random ones together. Combinations that the rule refuses as such are left out.
+pub fn settings(entry: &Entry) -> Vec<String> {
+    let defaults: Vec<f64> = entry.hyper.iter().map(|h| h.default).collect();
+    let mut all = vec![defaults.clone()];
+    for (i, hyper) in entry.hyper.iter().enumerate() {
+        let values = inside(&hyper.range);
+        for x in [values[0], values[values.len() / 2], values[values.len() - 1]] {
+            let mut setting = defaults.clone();
+            setting[i] = x;
+            all.push(setting);
+        }
+    }
+    let mut stream = Stream::new(7, Purpose::Data, 2);
+    for _ in 0..24 {
+        let draw = |h: &Hyper| {
+            let values = inside(&h.range);
+            values[stream.below(values.len() as u32) as usize]
+        };
+        all.push(entry.hyper.iter().map(draw).collect());
+    }
+    let mut texts: Vec<String> = all.iter().map(|values| expression(entry, values)).collect();
+    texts.retain(|text| match Plan::parse(text) {
+        Ok(_) => true,
+        Err(e) => {
+            assert!(!e.to_string().contains("must be"), "values from the ranges are in the ranges: {e}");
+            false
+        }
+    });
+    texts.sort();
+    texts.dedup();
+    assert!(texts.len() >= 6, "{}: {texts:?}", entry.name);
+    texts
+}
+
+/// [`settings`] of every rule.
+pub fn all_settings() -> Vec<String> {
+    ALL.iter().flat_map(|entry| settings(entry)).collect()
+}
+
+/// Two settings for each kind of memory that a rule can have, for tests that take long.
+pub fn kinds() -> Vec<String> {
+    let layout = layout(&[1]);
+    let mut kept = Vec::new();
+    for entry in ALL {
+        let mut seen: Vec<Vec<&str>> = Vec::new();
+        for text in settings(entry) {
+            let names = Run::<f64>::new(&text, &layout, &setup(), &[0.0]).names();
+            if seen.iter().filter(|n| **n == names).count() < 2 {
+                seen.push(names);
+                kept.push(text);
+            }
+        }
+    }
+    kept
+}
+
+/// `test::<f32>` and `test::<f64>`, each in a test of its own.
+macro_rules! both {
+    ($($(#[$doc:meta])* fn $name:ident<$f:ident>() $body:block)*) => {$(
+        $(#[$doc])*
+        mod $name {
+            #[allow(clippy::wildcard_imports)]
+            use super::*;
+            fn test<$f: thalweg_optim::rules::Build>() $body
+            #[test]
+            fn f32() {
+                test::<f32>();
+            }
+            #[test]
+            fn f64() {
+                test::<f64>();
+            }
+        }
+    )*};
+}
+pub(crate) use both;
