@@ -1,0 +1,159 @@
+//! Cells of a piece of a file into columns.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use memchr::{memchr_iter, memchr3};
+
+use crate::fields::Splitter;
+use crate::intern::Interner;
+use crate::number::{Cell, Rules, trim};
+use crate::scan::{Found, record};
+use crate::window::{PAD, Window, short_number};
+
+/// Where the cells of one column of one piece go.
+pub(crate) enum Sink<'a> {
+    /// Numbers; text sets the flag.
+    Numbers { out: &'a mut [f64], text: &'a AtomicBool },
+    /// Texts, numbered as they come in this piece.
+    Text { out: &'a mut [u32], levels: Interner },
+    /// Nowhere.
+    Skip,
+}
+
+/// Why a piece could not be read.
+#[derive(Debug)]
+pub(crate) enum FillError {
+    /// The row (in the piece) has so many fields.
+    Ragged { row: usize, found: usize },
+    /// The cell is not UTF-8.
+    InvalidUtf8 { row: usize, column: usize, found: String },
+    /// The piece has not the rows that the scan has counted.
+    Changed,
+}
+
+impl Sink<'_> {
+    /// Stores a trimmed cell; false if it is not UTF-8.
+    fn put(&mut self, row: usize, cell: &[u8], rules: &Rules) -> bool {
+        match self {
+            Sink::Skip => true,
+            Sink::Text { out, levels } => {
+                let code = levels.get(cell);
+                out[row] = code.unwrap_or_default();
+                code.is_some()
+            }
+            Sink::Numbers { out, text } => {
+                out[row] = match rules.cell(cell) {
+                    Cell::Number(x) => x,
+                    Cell::Missing => f64::NAN,
+                    Cell::Text => {
+                        text.store(true, Ordering::Relaxed);
+                        return std::str::from_utf8(cell).is_ok();
+                    }
+                };
+                true
+            }
+        }
+    }
+}
+
+fn invalid(row: usize, column: usize, cell: &[u8]) -> FillError {
+    let found = String::from_utf8_lossy(cell).chars().take(40).collect();
+    FillError::InvalidUtf8 { row, column, found }
+}
+
+/// Reads the records of `bytes` (which line feeds follow, see [`PAD`]) when every line is a record and no field is quoted.
+pub(crate) fn plain(
+    buffer: &[u8],
+    rows: usize,
+    delimiter: u8,
+    rules: &Rules,
+    sinks: &mut [Sink],
+) -> Result<(), FillError> {
+    let end = buffer.len() - PAD;
+    let width = sinks.len();
+    let any_short = rules.numbers.is_empty();
+    let mut at = 0;
+    for row in 0..rows {
+        while matches!(buffer[at], b'\n' | b'\r') && at < end {
+            at += 1;
+        }
+        if at >= end {
+            return Err(FillError::Changed);
+        }
+        let begin = at;
+        for (column, sink) in sinks.iter_mut().enumerate() {
+            let stop = 'field: {
+                match sink {
+                    Sink::Numbers { out, .. } if any_short => {
+                        if let Some((x, len)) = short_number(buffer, at, delimiter) {
+                            out[row] = x;
+                            break 'field at + len;
+                        }
+                    }
+                    Sink::Text { out, levels } => {
+                        let window = Window::at(buffer, at);
+                        let len = window.field_end(delimiter);
+                        let blank = |b: u8| b == b' ' || b == b'\t';
+                        if len > 0 && len < 16 && !blank(buffer[at]) && !blank(buffer[at + len - 1]) {
+                            let Some(code) = levels.short(window.first(len), len) else {
+                                return Err(invalid(row, column, &buffer[at..at + len]));
+                            };
+                            out[row] = code;
+                            break 'field at + len;
+                        }
+                    }
+                    _ => {}
+                }
+                let len = memchr3(delimiter, b'\n', b'\r', &buffer[at..]).ok_or(FillError::Changed)?;
+                let cell = trim(&buffer[at..at + len]);
+                if !sink.put(row, cell, rules) {
+                    return Err(invalid(row, column, cell));
+                }
+                at + len
+            };
+            let delimits = buffer[stop] == delimiter;
+            if delimits != (column + 1 < width) {
+                let line = memchr3(b'\n', b'\r', b'\r', &buffer[begin..]).ok_or(FillError::Changed)?;
+                let found = 1 + memchr_iter(delimiter, &buffer[begin..begin + line]).count();
+                return Err(FillError::Ragged { row, found });
+            }
+            at = stop + 1;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the records of `bytes`, whatever they are.
+pub(crate) fn quoted(
+    bytes: &[u8],
+    rows: usize,
+    delimiter: u8,
+    rules: &Rules,
+    sinks: &mut [Sink],
+) -> Result<(), FillError> {
+    let width = sinks.len();
+    let mut splitter = Splitter::new(delimiter);
+    let mut at = 0;
+    for row in 0..rows {
+        let Found::Record(r) = record(bytes, at, delimiter, true) else {
+            return Err(FillError::Changed);
+        };
+        at = r.next;
+        let mut bad = None;
+        let found = splitter.split(&bytes[r.start..r.end], r.quote, |column, cell| {
+            if let Some(sink) = sinks.get_mut(column)
+                && !sink.put(row, cell, rules)
+            {
+                bad = bad.take().or_else(|| Some(invalid(row, column, cell)));
+            }
+            true
+        });
+        if found != width {
+            return Err(FillError::Ragged { row, found });
+        }
+        if let Some(bad) = bad {
+            return Err(bad);
+        }
+    }
+    Ok(())
+}
