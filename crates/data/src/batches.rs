@@ -1,6 +1,48 @@
 //! [`Batches`]: in which order rows are seen.
 
+use std::fmt;
+use std::str::FromStr;
+
 use thalweg_core::random::{Purpose, Stream};
+
+/// How many rows a gradient is taken over: `32`, or `full`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many, at least 1.
+    Rows(usize),
+    /// All of them.
+    Full,
+}
+
+impl BatchSize {
+    /// The number of rows, of `all`.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            BatchSize::Rows(n) => n.min(all),
+            BatchSize::Full => all,
+        }
+    }
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "full" => Ok(BatchSize::Full),
+            Ok(n) if n > 0 => Ok(BatchSize::Rows(n)),
+            _ => Err(format!("expected a number of rows from 1, or full, got {text:?}")),
+        }
+    }
+}
+
+impl fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BatchSize::Rows(n) => n.fmt(f),
+            BatchSize::Full => f.write_str("full"),
+        }
+    }
+}
 
 /// The batches of all epochs, one after the other without end, with a cursor.
 ///

@@ -453,6 +453,14 @@ pub enum EncodeError {
         /// The classes of the model, the first few.
         known: String,
     },
+    /// A class is given a weight and does not exist.
+    #[error("there is no class {class:?} to give a weight to; classes: {known}")]
+    NoSuchClass {
+        /// The class.
+        class: String,
+        /// The classes there are, the first few.
+        known: String,
+    },
     /// More one-hot features than a code can count.
     #[error("the categories have {found} levels together, more than a code can count")]
     TooManyLevels {

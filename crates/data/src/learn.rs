@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::dates::{self, DatePart};
 use crate::encoder::{Code, ColumnCode, Encoder, PartCode, Reason, TargetCode};
 use crate::error::EncodeError;
-use crate::infer::{ColumnType, is_mostly};
+use crate::infer::{ColumnType, text_type};
 use crate::notes::Note;
 use crate::number;
 use crate::stats::{Moments, Values};
@@ -20,7 +20,7 @@ pub const MIN_LEVEL_ROWS: usize = 5;
 
 /// What is said about columns; the default lets the training rows say everything.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LearnOptions {
+pub struct EncoderOptions {
     /// The column of weights: weight w is the row w times, weight 0 the row absent.
     pub weight: Option<String>,
     /// What columns are used as, where that is not to be inferred. A column named here is never left out for having many levels.
@@ -80,7 +80,7 @@ impl Encoder {
         table: &Table,
         rows: &[u32],
         target: Option<&Target>,
-        options: &LearnOptions,
+        options: &EncoderOptions,
     ) -> Result<(Self, Vec<Note>), EncodeError> {
         let target_name = target.map(|t| t.column.as_str());
         check_options(table, target_name, options)?;
@@ -145,7 +145,7 @@ impl Encoder {
     }
 }
 
-fn check_options(table: &Table, target: Option<&str>, options: &LearnOptions) -> Result<(), EncodeError> {
+fn check_options(table: &Table, target: Option<&str>, options: &EncoderOptions) -> Result<(), EncodeError> {
     options.types.keys().try_for_each(|c| find(table, c, "types").map(drop))?;
     options.keep.iter().try_for_each(|c| find(table, c, "keep").map(drop))?;
     options.ignore.iter().try_for_each(|c| find(table, c, "ignore").map(drop))?;
@@ -214,16 +214,7 @@ impl Learner<'_> {
         if present == 0 {
             return ignored(Reason::Empty);
         }
-        let share = |fits: &dyn Fn(&str) -> bool| {
-            let fitting = levels.iter().zip(&counts).filter(|(l, c)| c.rows > 0 && fits(l));
-            is_mostly(fitting.map(|(_, c)| c.rows).sum(), present)
-        };
-        let kind = match asked {
-            Some(kind) => kind,
-            None if share(&|l| number::parse(l.as_bytes()).is_some()) => ColumnType::Number,
-            None if share(&|l| dates::parse(l).is_some()) => ColumnType::Date,
-            None => ColumnType::Category,
-        };
+        let kind = asked.unwrap_or_else(|| text_type(&levels, |l| counts[l].rows, present));
         match kind {
             ColumnType::Number => {
                 let values = levels.numbers().into_iter().map(|x| x.unwrap_or(f64::NAN)).collect();

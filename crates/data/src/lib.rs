@@ -20,7 +20,7 @@
 //!
 //! # What a column is
 //!
-//! Decided on the training rows (of a weight above 0), unless [`LearnOptions`] say otherwise:
+//! Decided on the training rows (of a weight above 0), unless [`EncoderOptions`] say otherwise:
 //!
 //! | column | what becomes of it |
 //! |---|---|
@@ -34,6 +34,7 @@
 //! category is a level. An infinite number is an error.
 
 mod batches;
+mod class_weight;
 mod csv;
 mod dates;
 mod encode;
@@ -51,22 +52,25 @@ mod sniff;
 mod source;
 mod split;
 mod stats;
+mod summary;
 mod table;
 mod target;
 mod window;
 
-pub use batches::{Batches, NextBatch};
+pub use batches::{BatchSize, Batches, NextBatch};
+pub use class_weight::ClassWeight;
 pub use csv::{ReadOptions, read, read_bytes, read_bytes_in_pieces};
 pub use dates::DatePart;
 pub use encode::Dataset;
 pub use encoder::{Code, ColumnCode, Encoder, Feature, FeatureKind, PartCode, Reason, TargetCode};
 pub use error::{DataError, EncodeError, ReadError, SplitError, TargetError};
 pub use infer::ColumnType;
-pub use learn::{LearnOptions, MIN_LEVEL_ROWS, weights};
+pub use learn::{EncoderOptions, MIN_LEVEL_ROWS, weights};
 pub use notes::Note;
 pub use number::MISSING_TEXTS;
 pub use sniff::DELIMITERS;
-pub use split::{Split, SplitMode, SplitOptions};
+pub use split::{Part, Split, SplitBy, SplitOptions};
+pub use summary::{ColumnSummary, Content, Misfit, Summary, summary};
 pub use table::{Cells, Column, Levels, MISSING, Table};
 pub use target::{Target, Task, TaskKind};
 

@@ -1,7 +1,9 @@
 //! [`Split`]: which rows train, which validate, which test.
 
+use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::random::{Purpose, Stream};
@@ -24,6 +26,51 @@ pub struct Split {
     pub test: Vec<u32>,
 }
 
+/// Where a part comes from: `0.2`, a file, or `none`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// This fraction of the rows.
+    Fraction(f64),
+    /// All rows of another file.
+    File(PathBuf),
+    /// There is no such part.
+    None,
+}
+
+impl Part {
+    /// The fraction, if it is one.
+    pub fn fraction(&self) -> Option<f64> {
+        match self {
+            Part::Fraction(f) => Some(*f),
+            Part::File(_) | Part::None => None,
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+    /// What is a number must be in (0, 1); what is not, and not `none`, is a path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            _ if text == "none" => Ok(Part::None),
+            Ok(f) if f > 0.0 && f < 1.0 => Ok(Part::Fraction(f)),
+            Ok(_) => Err(format!("expected a fraction in (0, 1), a file or none, got {text}")),
+            Err(_) if text.is_empty() => Err("expected a fraction in (0, 1), a file or none".into()),
+            Err(_) => Ok(Part::File(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Fraction(x) => x.fmt(f),
+            Part::File(path) => path.display().fmt(f),
+            Part::None => f.write_str("none"),
+        }
+    }
+}
+
 /// How rows are cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitOptions {
@@ -32,7 +79,7 @@ pub struct SplitOptions {
     /// The validation part as a fraction of the rows that do not test; none without.
     pub valid: Option<f64>,
     /// Which rows go where.
-    pub mode: SplitMode,
+    pub by: SplitBy,
     /// The seed of the shuffle.
     pub seed: u64,
 }
@@ -40,7 +87,7 @@ pub struct SplitOptions {
 /// Which rows go into which part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SplitMode {
+pub enum SplitBy {
     /// Drawn at random; for classes, each class apart, so that all parts have about the same shares.
     Shuffled,
     /// The first rows train, then come those that validate, the last ones test.
@@ -51,10 +98,33 @@ pub enum SplitMode {
     Column(String),
 }
 
+impl FromStr for SplitBy {
+    type Err = String;
+    /// `shuffled`, `ordered`, or else the name of a column.
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "shuffled" => SplitBy::Shuffled,
+            "ordered" => SplitBy::Ordered,
+            "" => return Err("expected shuffled, ordered or a column".into()),
+            column => SplitBy::Column(column.into()),
+        })
+    }
+}
+
+impl fmt::Display for SplitBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SplitBy::Shuffled => "shuffled",
+            SplitBy::Ordered => "ordered",
+            SplitBy::Column(column) => column,
+        })
+    }
+}
+
 impl Default for SplitOptions {
     /// A fifth tests, nothing validates, shuffled with seed 0.
     fn default() -> Self {
-        Self { test: Some(0.2), valid: None, mode: SplitMode::Shuffled, seed: 0 }
+        Self { test: Some(0.2), valid: None, by: SplitBy::Shuffled, seed: 0 }
     }
 }
 
@@ -96,15 +166,15 @@ impl Split {
             return Err(few());
         }
         let (test, valid) = sizes(n, options);
-        let split = match &options.mode {
-            SplitMode::Column(column) => by_column(table, rows, column, options)?,
+        let split = match &options.by {
+            SplitBy::Column(column) => by_column(table, rows, column, options)?,
             _ if test + valid >= n => return Err(few()),
-            SplitMode::Ordered => {
+            SplitBy::Ordered => {
                 let (rest, test) = rows.split_at(n - test);
                 let (train, valid) = rest.split_at(rest.len() - valid);
                 Self { train: train.into(), valid: valid.into(), test: test.into() }
             }
-            SplitMode::Shuffled => {
+            SplitBy::Shuffled => {
                 let order = shuffled(n, options.seed);
                 let class = |i: u32| classes.map_or(0, |c| c[i as usize] as usize);
                 let count = 1 + (0..n as u32).map(class).max().unwrap_or(0);
@@ -124,7 +194,7 @@ impl Split {
                 split.sorted()
             }
         };
-        let asked = |part: &str| matches!(options.mode, SplitMode::Column(_)) || parts.contains(&part);
+        let asked = |part: &str| matches!(options.by, SplitBy::Column(_)) || parts.contains(&part);
         let empty = |part: &'static str, rows: &[u32], asked: bool| match rows.is_empty() && asked {
             true => Err(SplitError::EmptyPart { part }),
             false => Ok(()),
