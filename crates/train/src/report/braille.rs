@@ -7,6 +7,8 @@ pub(super) struct Canvas {
     pub columns: usize,
     pub rows: usize,
     cells: Vec<Cell>,
+    /// The colours of the lines, by number.
+    inks: Vec<Ink>,
 }
 
 /// What is in one cell.
@@ -44,8 +46,12 @@ impl Ink {
 }
 
 impl Canvas {
-    pub fn new(columns: usize, rows: usize) -> Canvas {
-        Canvas { columns, rows, cells: vec![Cell::default(); columns * rows] }
+    pub fn new(columns: usize, rows: usize, inks: Vec<Ink>) -> Canvas {
+        Canvas { columns, rows, cells: vec![Cell::default(); columns * rows], inks }
+    }
+
+    fn ink(&self, line: usize) -> Ink {
+        self.inks.get(line).copied().unwrap_or(Ink::Plain)
     }
 
     /// The cell at shares of the canvas, y upwards; `None` outside.
@@ -115,7 +121,7 @@ impl Canvas {
             (0..self.cells.len()).filter(has).min_by(near)
         };
         if let Some(i) = with(true).or_else(|| with(false)) {
-            self.cells[i].over = Some((c, Ink::Series(number)));
+            self.cells[i].over = Some((c, self.ink(number)));
         }
     }
 
@@ -132,7 +138,7 @@ impl Canvas {
             let turn = column as u32 % cell.lines.count_ones();
             let line = (0..64).filter(|n| cell.lines >> n & 1 == 1).nth(turn as usize).unwrap_or(0);
             let c = char::from_u32(0x2800 + u32::from(cell.dots)).unwrap_or('?');
-            (c, Ink::Series(line))
+            (c, self.ink(line))
         })
     }
 }

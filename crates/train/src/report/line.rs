@@ -78,13 +78,14 @@ fn plot(line: &Line, axis: &Axis, i: usize) -> String {
         }
     }
     let buckets = (BUDGET / 4 / line.series.len().max(1)).clamp(40, 300);
-    let mut names = Vec::new();
-    // the first series is drawn last, on top
-    for (place, series) in line.series.iter().enumerate().rev() {
+    // the first series is drawn last, on top, but what is only known or expected lies above all
+    let known = |place: &usize| line.series[*place].style == Style::Reference;
+    let order = (0..line.series.len()).rev();
+    for place in order.clone().filter(|p| !known(p)).chain(order.filter(known)) {
+        let series = &line.series[place];
         draw(&mut plot, series, look(place, series), i, (x, y), buckets);
-        names.push(series.name.as_str());
     }
-    names.reverse();
+    let names: Vec<&str> = line.series.iter().map(|s| s.name.as_str()).collect();
     let label = format!("{}: {} against {}; {}", line.title, line.y.name, axis.name, names.join(", "));
     plot.finish(&label, "")
 }

@@ -58,8 +58,19 @@ pub(super) fn html_into(out: &mut String, scatter: &Scatter) {
         );
         keys.push(Key { look, name: name.clone(), note: String::new(), shape: 'r' });
     }
-    for (i, line) in scatter.lines.iter().enumerate().rev() {
-        draw(&mut plot, line, Look { place: place + i, colour: Some(line.colour.unwrap_or(i)) });
+    // the first line is drawn last, on top, but what is only known or expected lies above all
+    let known = |line: &Series| line.style == Style::Reference;
+    let order = (0..scatter.lines.len()).rev();
+    for i in order
+        .clone()
+        .filter(|&i| !known(&scatter.lines[i]))
+        .chain(order.filter(|&i| known(&scatter.lines[i])))
+    {
+        let line = &scatter.lines[i];
+        let covered =
+            scatter.lines[..i].iter().filter(|above| !known(above) && coincide(line, above, y)).count();
+        let look = Look { place: place + i, colour: Some(line.colour.unwrap_or(i)) };
+        draw(&mut plot, line, look, covered.min(2));
     }
     for (i, line) in scatter.lines.iter().enumerate() {
         let look = Look { place: place + i, colour: Some(line.colour.unwrap_or(i)) };
@@ -80,11 +91,23 @@ pub(super) fn html_into(out: &mut String, scatter: &Scatter) {
     out.push_str(figure::CLOSE);
 }
 
-fn draw(plot: &mut Plot<'_>, line: &Series, look: Look) {
+/// Whether two lines over the same points look like one.
+fn coincide(a: &Series, b: &Series, y: Scale) -> bool {
+    let apart = |(a, b): (&f64, &f64)| (y.at(*a) - y.at(*b)).abs() > 0.006;
+    a.x == b.x && a.y.len() == b.y.len() && !a.y.iter().zip(&b.y).any(apart)
+}
+
+/// A line; one that others cover is wider, so that its edges show.
+fn draw(plot: &mut Plot<'_>, line: &Series, look: Look, covered: usize) {
     let Some(x) = line.x.first() else { return };
     let all: Vec<(f64, f64)> = x.iter().zip(&line.y).map(|(x, y)| plot.at(*x, *y)).collect();
     let kept = thin::curve(&all, 300);
     let points: Vec<(f64, f64)> = kept.iter().map(|&i| all[i]).collect();
-    let kind = if line.style == Style::Reference { "r" } else { "l" };
+    let kind = match (line.style, covered) {
+        (Style::Reference, _) => "r",
+        (_, 0) => "l",
+        (_, 1) => "l u1",
+        _ => "l u2",
+    };
     plot.path(&format!("{kind} {}", look.class()), &svg::polyline(&points), "");
 }

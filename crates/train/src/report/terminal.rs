@@ -104,10 +104,10 @@ fn legend_rows(chart: &Chart<'_>, width: usize, letters: bool) -> Vec<Vec<Piece>
             (false, _) => "━━".to_string(),
         };
         let note = if series.note.is_empty() { String::new() } else { format!(" {}", plain(&series.note)) };
-        entries.push((sign, Ink::Series(i), plain(&series.name) + &note));
+        entries.push((sign, line_ink(i, series), plain(&series.name) + &note));
     }
     if let Some(name) = chart.diagonal {
-        entries.push(("··".into(), Ink::Series(chart.lines.len()), plain(name)));
+        entries.push(("··".into(), Ink::Dim, plain(name)));
     }
     for marker in chart.markers {
         let (sign, label) = match marker {
@@ -146,6 +146,10 @@ const POINTS: [char; 4] = ['•', '×', '+', 'o'];
 
 fn cloud_ink(cloud: &Cloud) -> Ink {
     cloud.colour.map_or(Ink::Plain, Ink::Series)
+}
+
+fn line_ink(i: usize, series: &Series) -> Ink {
+    Ink::Series(series.colour.unwrap_or(i))
 }
 
 fn letter(i: usize) -> char {
@@ -195,7 +199,8 @@ fn plot(text: &mut Text, chart: &Chart<'_>, rows: usize, letters: bool) {
 }
 
 fn drawn(chart: &Chart<'_>, room: usize, rows: usize, letters: bool) -> Canvas {
-    let mut canvas = Canvas::new(room, rows);
+    let inks = chart.lines.iter().enumerate().map(|(i, s)| line_ink(i, s)).chain([Ink::Dim]);
+    let mut canvas = Canvas::new(room, rows, inks.collect());
     for (i, cloud) in chart.clouds.iter().enumerate() {
         for (x, y) in cloud.x.iter().zip(&cloud.y) {
             if let Some((column, row)) = canvas.cell_at(chart.at(*x, *y)) {
