@@ -5,22 +5,10 @@ use std::sync::Arc;
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{
-    At, Float, Grads, Kind, Layout, Optimizer, Oracle, Params, Penalty, Report, Threads, Total,
+    At, Float, Grads, Kind, Layout, NoOracle, Optimizer, Params, Penalty, Report, Threads, Total,
 };
 use thalweg_optim::rules::{ALL, Build, Entry};
 use thalweg_optim::{Horizon, Plan, Setup};
-
-/// An elementwise rule asks for nothing but the gradient.
-struct Nothing;
-
-impl<F: Float> Oracle<F> for Nothing {
-    fn loss(&mut self, _: &Params<F>) -> Total {
-        unreachable!("an elementwise rule evaluates nothing")
-    }
-    fn gradient(&mut self, _: &Params<F>, _: &mut Grads<F>) -> Total {
-        unreachable!("an elementwise rule evaluates nothing")
-    }
-}
 
 /// Tensors of these sizes: weights, but for those of a negative size, which are biases.
 pub fn layout(sizes: &[isize]) -> Arc<Layout> {
@@ -78,7 +66,7 @@ impl<F: Build> Run<F> {
     pub fn go(&mut self) -> Report {
         self.t += 1;
         let at = At { step: self.t, penalty: self.penalty };
-        self.optimizer.step(at, &mut self.theta, &mut self.grads, &mut Nothing).unwrap()
+        self.optimizer.step(at, &mut self.theta, &mut self.grads, &mut NoOracle).unwrap()
     }
 
     /// The parameters without padding, in f64.

@@ -2,6 +2,8 @@
 
 mod around;
 mod common;
+mod properties;
 mod random_runs;
 mod reference;
+mod slices;
 mod trajectories;

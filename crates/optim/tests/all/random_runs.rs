@@ -1,7 +1,7 @@
 //! The optimizer beside our slow reference, over random settings, stages, penalties and gradients.
 
 use proptest::prelude::*;
-use thalweg_core::{Float, Penalty};
+use thalweg_core::Penalty;
 use thalweg_optim::rules::{ALL, Build};
 
 use crate::common::{Run, both, inside, layout, numbers, setup};

@@ -267,7 +267,8 @@ impl Reference {
 
     /// Whether some number may be beyond `limit`.
     pub fn beyond(&self, limit: f64) -> bool {
-        let far = |c: &Coordinate| (0..STATE).any(|k| !(c.x[k].abs() + c.bound(k) < limit));
+        let most = |c: &Coordinate, k: usize| c.x[k].abs() + c.bound(k);
+        let far = |c: &Coordinate| (0..STATE).any(|k| most(c, k).is_nan() || most(c, k) >= limit);
         self.coordinates.iter().any(far)
     }
 

@@ -1,0 +1,250 @@
+//! The driver over slices: any cut, any alignment, any number of threads; and what it refuses.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use thalweg_core::{Float, StepError, Threads};
+use thalweg_optim::rules::{
+    Adagrad, Adam, AmsGrad, Momentum, Nesterov, RmsProp, RmsPropCentered, RmsPropCenteredMomentum,
+    RmsPropMomentum, Sgd,
+};
+use thalweg_optim::{Around, Rule, Span, When, step, sweep};
+
+use crate::common::{Run, all_settings, layout, numbers, setup};
+
+/// Something to do with every type of rule.
+trait Visit {
+    fn visit<R: Rule<S> + Default, const S: usize>(&mut self);
+}
+
+/// Every type of rule. `every_rule_of_the_registry_is_visited` says when one is missing.
+fn every_rule(visitor: &mut impl Visit) {
+    visitor.visit::<Sgd, 0>();
+    visitor.visit::<Momentum, 1>();
+    visitor.visit::<Nesterov, 1>();
+    visitor.visit::<Adagrad, 1>();
+    visitor.visit::<RmsProp, 1>();
+    visitor.visit::<RmsPropMomentum, 2>();
+    visitor.visit::<RmsPropCentered, 2>();
+    visitor.visit::<RmsPropCenteredMomentum, 3>();
+    visitor.visit::<Adam, 2>();
+    visitor.visit::<AmsGrad, 3>();
+}
+
+#[test]
+fn every_rule_of_the_registry_is_visited() {
+    struct Names(BTreeSet<Vec<&'static str>>);
+    impl Visit for Names {
+        fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
+            self.0.insert(R::STATE.iter().map(|s| s.name).collect());
+        }
+    }
+    let mut names = Names(BTreeSet::new());
+    every_rule(&mut names);
+    for rule in all_settings() {
+        let run = Run::<f32>::new(&rule, &layout(&[1]), &setup(), &[0.0]);
+        assert!(
+            names.0.contains(&run.names()),
+            "{rule} has a memory that no rule here has: {:?}",
+            run.names()
+        );
+    }
+}
+
+/// Numbers that start `offset` places into their allocation.
+struct Shifted<F> {
+    all: Vec<F>,
+    offset: usize,
+}
+
+impl<F: Float> Shifted<F> {
+    fn new(offset: usize, numbers: &[f64]) -> Self {
+        Self {
+            all: vec![F::NAN; offset].into_iter().chain(numbers.iter().map(|&x| F::from_f64(x))).collect(),
+            offset,
+        }
+    }
+    fn get(&mut self) -> &mut [F] {
+        &mut self.all[self.offset..]
+    }
+}
+
+const AROUND: Around = Around { scale: 0.5, clip: 30.0, decay: 0.01, keep: 0.99, l1: 0.01, average: 0.1 };
+
+/// Every bit after three sweeps over spans that end at `cuts`; slice k of a span starts `offsets[k]` into its memory.
+fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(
+    data: &[Vec<f64>],
+    cuts: &[usize],
+    offsets: &[usize],
+    threads: &Threads,
+) -> Vec<u64> {
+    let n = data[0].len();
+    let rule = R::default();
+    let at = |k: usize| offsets[k % offsets.len()];
+    let mut theta = Shifted::<F>::new(at(0), &data[0]);
+    let mut average = Shifted::<F>::new(at(1), &vec![f64::NAN; n]);
+    let mut state: [Shifted<F>; S] =
+        std::array::from_fn(|k| Shifted::new(at(2 + k), &vec![rule.initial(k); n]));
+    for t in 1..=3 {
+        let mut grad = Shifted::<F>::new(at(5), &data[t as usize]);
+        // One coordinate overflows on its way.
+        if let Some(g) = grad.get().get_mut(n / 3) {
+            *g = if t == 2 { F::MAX } else { *g };
+        }
+        let (mut theta, mut average, mut grad) = (theta.get(), average.get(), grad.get());
+        let mut state = state.each_mut().map(Shifted::get);
+        let mut spans = Vec::new();
+        let mut start = 0;
+        for &end in cuts.iter().chain([&n]) {
+            spans.push(Span {
+                theta: theta.split_off_mut(..end - start).unwrap(),
+                grad: grad.split_off_mut(..end - start).unwrap(),
+                state: state.each_mut().map(|s| s.split_off_mut(..end - start).unwrap()),
+                average: average.split_off_mut(..end - start),
+                around: AROUND,
+            });
+            start = end;
+        }
+        let bad = sweep(&rule, When { t, lr: 0.01 }, spans, threads).unwrap();
+        assert!(bad.is_none_or(|place| place == n / 3 && t == 2), "{}: {bad:?} at {t}", R::NAME);
+    }
+    let rest = state.iter_mut().flat_map(|s| s.get().iter().map(|x| x.bits()).collect::<Vec<_>>());
+    let rest: Vec<u64> = rest.collect();
+    theta.get().iter().chain(average.get().iter()).map(|x| x.bits()).chain(rest).collect()
+}
+
+struct Same<'a> {
+    /// θ and three gradients.
+    data: [Vec<f64>; 4],
+    cuts: &'a [usize],
+    offsets: &'a [usize],
+    threads: &'a [Threads],
+}
+
+impl Visit for Same<'_> {
+    fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
+        fn same<R: Rule<S> + Default, F: Float, const S: usize>(c: &Same<'_>) {
+            let whole = sweeps::<R, F, S>(&c.data, &[], &[0], &Threads::serial());
+            for threads in c.threads {
+                let other = sweeps::<R, F, S>(&c.data, c.cuts, c.offsets, threads);
+                let (n, count) = (c.data[0].len(), threads.count());
+                assert!(whole == other, "{} of {n} in {:?} at {:?} on {count}", R::NAME, c.cuts, c.offsets);
+            }
+        }
+        same::<R, f32, S>(self);
+        same::<R, f64, S>(self);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #[test]
+    fn cuts_and_alignments_change_no_bit(
+        n in 0usize..3000,
+        cuts in proptest::collection::vec(0.0..1.0f64, 0..6),
+        offsets in proptest::collection::vec(0usize..17, 6),
+        seed: u32,
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|x| (x * n as f64) as usize).collect();
+        cuts.sort_unstable();
+        let threads = &[Threads::serial()];
+        let data = [0, 1, 2, 3].map(|t| numbers(u64::from(seed) + t, n));
+        every_rule(&mut Same { data, cuts: &cuts, offsets: &offsets, threads });
+    }
+}
+
+#[test]
+fn threads_with_cuts_and_alignments_change_no_bit() {
+    let threads = [1, 2, 3, 16].map(Threads::new);
+    let cuts = [1, 65_536, 65_540, 131_076, 131_077];
+    let data = [1, 2, 3, 4].map(|seed| numbers(seed, 200_003));
+    every_rule(&mut Same { data, cuts: &cuts, offsets: &[0, 1, 2, 3, 5, 7], threads: &threads });
+}
+
+/// Of several coordinates that overflow, on several threads, it is always the first that is reported.
+#[test]
+fn the_first_overflow_is_reported_whoever_meets_it() {
+    let threads = Threads::new(3);
+    for round in 0..20 {
+        let n = 200_000;
+        let first = 30_000 + round;
+        let (mut theta, mut grad) = (vec![1.0f64; n], vec![1.0f64; n]);
+        [first, 70_000, 140_000, n - 1].iter().for_each(|&i| grad[i] = f64::MAX);
+        let (a, b) = theta.split_at_mut(50_000);
+        let (ga, gb) = grad.split_at_mut(50_000);
+        let around = Around { scale: 2.0, ..Around::NOTHING };
+        let span = |theta, grad| Span { theta, grad, state: [], average: None, around };
+        let bad = sweep(&Sgd {}, When { t: 1, lr: 0.5 }, vec![span(a, ga), span(b, gb)], &threads).unwrap();
+        assert_eq!(bad, Some(first));
+        assert_eq!(theta.iter().filter(|&&x| x == 1.0).count(), 4, "these kept their values");
+        assert_eq!(theta.iter().filter(|&&x| x == 0.0).count(), n - 4);
+        assert!(grad.iter().all(|&g| g == 0.0));
+    }
+}
+
+#[test]
+fn the_simplest_caller_reports_an_overflow() {
+    let rule = Adam::default().check().unwrap();
+    let (mut theta, mut m, mut v) = ([1.0f32, 2.0], [0.0; 2], [0.0; 2]);
+    let bad = step(&rule, 1, 0.1, &mut theta, &[1.0, 1e30], [&mut m, &mut v]).unwrap();
+    assert_eq!(bad, Some(1));
+    assert_eq!((theta[1], m[1], v[1]), (2.0, 0.0, 0.0));
+    // A t of 0 counts as any other number: nothing panics.
+    for t in [0, u64::MAX] {
+        step(&rule, t, 0.1, &mut theta, &[1.0, 1.0], [&mut m, &mut v]).unwrap();
+        assert!(theta.iter().all(|x| x.is_finite()));
+    }
+    let rule = Adagrad::default().check().unwrap();
+    step(&rule, 0, 0.1, &mut theta, &[1.0, 1.0], [&mut m]).unwrap();
+}
+
+#[test]
+fn a_wrong_length_is_named_and_nothing_is_written() {
+    let rule = Adam::default().check().unwrap();
+    let go = |grad: usize, m: usize, v: usize| {
+        let mut theta = [1.0f64; 4];
+        let error = step(&rule, 1, 0.1, &mut theta, &vec![1.0; grad], [&mut vec![0.0; m], &mut vec![0.0; v]]);
+        assert_eq!(theta, [1.0; 4]);
+        error.unwrap_err()
+    };
+    assert_eq!(go(3, 4, 4).to_string(), "the gradient has 3 numbers where the parameters have 4");
+    assert_eq!(go(4, 5, 4).to_string(), "m has 5 numbers where the parameters have 4");
+    assert_eq!(go(4, 4, 0).to_string(), "v has 0 numbers where the parameters have 4");
+    // The second of two spans is wrong: the first is not written either.
+    let (mut a, mut b, mut ga, mut gb) = ([1.0f64; 2], [1.0; 2], [1.0; 2], [1.0; 3]);
+    let first = Span { theta: &mut a, grad: &mut ga, state: [], average: None, around: Around::NOTHING };
+    let mut copy = [0.0; 1];
+    let average = Some(&mut copy[..]);
+    let second = Span { theta: &mut b, grad: &mut gb[..2], state: [], average, around: Around::NOTHING };
+    let error = sweep(&Sgd {}, When { t: 1, lr: 1.0 }, vec![first, second], &Threads::serial()).unwrap_err();
+    assert_eq!(error, StepError::Length { what: "the averaged copy", expected: 2, found: 1 });
+    assert_eq!((a, ga), ([1.0; 2], [1.0; 2]));
+}
+
+#[test]
+fn a_rule_is_checked_before_it_can_step() {
+    let message = |e: thalweg_optim::HyperError| e.to_string();
+    assert_eq!(
+        message(Adam { beta1: 1.2, ..Adam::default() }.check().unwrap_err()),
+        "beta1 must be in [0, 1), got 1.2"
+    );
+    assert_eq!(
+        message(Adam { eps: f64::NAN, ..Adam::default() }.check().unwrap_err()),
+        "eps must be in [0, ∞), got NaN"
+    );
+    assert_eq!(
+        message(Momentum { dampening: -0.1, momentum: 0.5 }.check().unwrap_err()),
+        "dampening must be in [0, 1), got -0.1"
+    );
+    struct Defaults;
+    impl Visit for Defaults {
+        fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
+            let rule = R::default();
+            assert_eq!(rule.values(), R::HYPER.iter().map(|h| h.default).collect::<Vec<_>>());
+            let values = rule.check().unwrap().rule().values();
+            assert_eq!(values.len(), R::HYPER.len());
+            assert!(R::STATE.iter().enumerate().all(|(k, s)| R::STATE[..k].iter().all(|o| o.name != s.name)));
+        }
+    }
+    every_rule(&mut Defaults);
+}
