@@ -24,9 +24,10 @@
 //!
 //! **Why no plotting library.** `kuva` 0.6 was tried for both outputs. Its SVG takes CSS variables as colours,
 //! but its text is part of a picture of fixed size, which shrinks to half on a phone; it draws NaN as a fall
-//! to the axis, not as a gap; it does not thin long series; in the terminal it puts a white block behind the
-//! legend, black labels on black, grid lines over the data, and always emits 24-bit colours. plotters and
-//! poloto share the first. What a report needs of scales, ticks and paths is 600 lines.
+//! to the axis, not as a gap; and it does not thin long series. In the terminal it draws grid lines over the
+//! data, flat curves as stairs of box characters, a legend beside the plot that takes a quarter of 80 columns,
+//! and always in fixed 24-bit colours, which suit a light or a dark terminal but not both. What a report needs
+//! of scales, ticks and paths is a few hundred lines.
 
 mod bars;
 mod braille;
