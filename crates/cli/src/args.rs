@@ -53,15 +53,17 @@ pub struct Demo {
 }
 
 /// What data is read and how; the same in flags and configuration files.
-#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Reading")]
 pub struct Reading {
     /// The character between cells: one character, or "tab" [default: detected]
     #[arg(long, value_name = "CHAR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<String>,
     /// Whether the first line names the columns [default: detected]
     #[arg(long, value_name = "yes|no")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// A text that means "no value here", besides empty, NA and NaN; may be repeated
     #[arg(long, value_name = "TEXT")]
@@ -69,7 +71,9 @@ pub struct Reading {
 }
 
 /// What is trained and how; the same in flags and configuration files.
-#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+///
+/// In a file, `reading` is a table of its own and comes last.
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Training {
     /// The table: a CSV file
@@ -111,10 +115,6 @@ pub struct Training {
     #[arg(long, value_name = "COL", help_heading = "Columns")]
     pub ignore: Vec<String>,
 
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub reading: Reading,
-
     /// The model: linear
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
@@ -131,6 +131,10 @@ pub struct Training {
     #[arg(long, value_name = "X", help_heading = "Model")]
     pub l2: Option<f64>,
 
+    /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
+    /// [default: adam at 0.05, cosine to 0]
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
+    pub optimizer: Option<String>,
     /// The learning rate; for gd the default is 1/L, measured
     #[arg(long, value_name = "X", help_heading = "Training")]
     pub lr: Option<f64>,
@@ -155,6 +159,9 @@ pub struct Training {
     /// The score: accuracy, balanced_accuracy, f1, roc_auc, log_loss; r2, rmse, mae [default: accuracy or r2]
     #[arg(long, value_name = "METRIC", help_heading = "Training")]
     pub metric: Option<String>,
+
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 /// Where a run goes and what is printed.
@@ -190,9 +197,6 @@ pub struct Output {
 pub struct Fit {
     #[command(flatten)]
     pub training: Training,
-    /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
-    #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
-    pub optimizer: Option<String>,
     #[command(flatten)]
     pub output: Output,
 }

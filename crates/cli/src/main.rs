@@ -4,6 +4,7 @@ mod args;
 mod cmd;
 mod failure;
 mod progress;
+mod settings;
 mod show;
 
 use clap::Parser;

@@ -171,7 +171,7 @@ pub fn fit<F: Float>(
     tell(Event::Start {
         epochs: options.epochs,
         steps_per_epoch: batches.per_epoch() as u64,
-        rows: batches.rows() as u64,
+        rows: train.len() as u64,
     })?;
     let mut clock = Clock::start();
     let mut best: Option<Best<F>> = None;
@@ -203,10 +203,14 @@ pub fn fit<F: Float>(
         let mut sum = Total::default();
         let (mut lr, mut norm, mut clipped, mut in_epoch) = (0.0, 0.0, 0u64, 0u64);
         let mut penalty = 0.0;
-        while let Some(index) = batches.next_in_epoch() {
+        let mut last = false;
+        while !last {
             if task.interrupt.load(Ordering::Relaxed) {
                 break 'run Stop::Interrupted;
             }
+            let next = batches.next();
+            last = next.last;
+            let index = next.index;
             let batch = match index {
                 Some(index) => train.rows(index),
                 None => train,

@@ -3,12 +3,17 @@
 pub mod compare;
 pub mod demo;
 mod event;
-//mod fit;
+mod fit;
+pub mod job;
 pub mod metrics;
+pub mod model;
 pub mod observers;
+pub mod pages;
 pub mod report;
+pub mod run;
+pub mod score;
 mod stop;
 
 pub use event::{EpochRecord, Event, Observer, StepRecord};
-//pub use fit::{Divergence, FitError, FitOptions, Fitted, Task, Valid, fit};
+pub use fit::{Divergence, FitError, FitOptions, Fitted, Task, Valid, fit};
 pub use stop::Stop;

@@ -57,6 +57,20 @@ impl Metric {
         }
     }
 
+    /// The name as people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "accuracy",
+            Metric::BalancedAccuracy => "balanced accuracy",
+            Metric::F1 => "F1",
+            Metric::RocAuc => "ROC AUC",
+            Metric::LogLoss => "log loss",
+            Metric::R2 => "R²",
+            Metric::Rmse => "RMSE",
+            Metric::Mae => "MAE",
+        }
+    }
+
     /// Whether a larger value is better.
     pub fn higher_is_better(self) -> bool {
         !matches!(self, Metric::LogLoss | Metric::Rmse | Metric::Mae)
@@ -131,7 +145,7 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
             match metric {
                 Metric::Accuracy => {
                     let m = Moments::of(truth.len(), w, |i| f64::from(u8::from(hit(i))));
-                    (m.mean, wilson(m.mean, m.rows))
+                    (m.mean, Some(wilson(m.mean, m.rows)))
                 }
                 Metric::LogLoss => {
                     let loss = |i: usize| -libm::log(proba[i * k + truth[i]].clamp(f64::MIN_POSITIVE, 1.0));
@@ -203,11 +217,11 @@ impl Moments {
 }
 
 /// Wilson's interval of a share of `n` rows.
-fn wilson(share: f64, n: f64) -> Option<(f64, f64)> {
+pub(crate) fn wilson(share: f64, n: f64) -> (f64, f64) {
     let z2 = Z * Z / n;
     let centre = (share + z2 / 2.0) / (1.0 + z2);
     let half = Z / (1.0 + z2) * (share * (1.0 - share) / n + z2 / (4.0 * n)).sqrt();
-    Some(((centre - half).max(0.0), (centre + half).min(1.0)))
+    ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
 fn balanced(k: usize, truth: &[usize], hit: impl Fn(usize) -> bool, w: impl Fn(usize) -> f64) -> f64 {
@@ -297,7 +311,7 @@ mod tests {
     /// Wilson's interval of 8 of 10: (0.4902, 0.9433), Brown, Cai & DasGupta 2001's formula by hand.
     #[test]
     fn wilson_by_hand() {
-        let (a, b) = wilson(0.8, 10.0).unwrap();
+        let (a, b) = wilson(0.8, 10.0);
         assert!((a - 0.49016).abs() < 1e-5 && (b - 0.94331).abs() < 1e-5, "{a} {b}");
     }
 }

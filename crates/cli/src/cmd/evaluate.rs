@@ -1,2 +1,76 @@
-use crate::{args, failure::Failure};
-pub fn run(_: &args::Evaluate) -> Result<(), Failure> { Err(Failure::usage("soon")) }
+//! `thalweg evaluate`: scores a saved model on a table.
+
+use std::io::Write;
+
+use serde_json::json;
+use thalweg_core::Threads;
+use thalweg_data::Dataset;
+use thalweg_train::metrics::Metric;
+use thalweg_train::model::Model;
+
+use crate::args;
+use crate::failure::Failure;
+use crate::settings;
+use crate::show::{self, Align, count, number};
+
+/// Runs the subcommand.
+pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
+    let threads = Threads::new(0);
+    let model = Model::load(&args.model, &threads).map_err(Failure::run)?;
+    let classes = model.classes().len();
+    let stored = model.score.as_ref().and_then(|s| Metric::parse(&s.metric).ok());
+    let metric = match args.metric.as_deref().map(Metric::parse).transpose().map_err(Failure::usage)? {
+        Some(metric) if metric.is_for_classes() != (classes > 0) => {
+            let is = if classes > 0 { "classes" } else { "a number" };
+            return Err(Failure::usage(format!("the metric {} does not fit: the model predicts {is}", metric.name())));
+        }
+        Some(metric) => metric,
+        None => stored.unwrap_or(if classes > 0 { Metric::Accuracy } else { Metric::R2 }),
+    };
+    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
+    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+    let (rows, missing) = model.encoder.rows_with_target(&table).map_err(Failure::run)?;
+    if rows.is_empty() {
+        return Err(Failure::Run(format!("{}: no row has a target", args.data.display())));
+    }
+    let mut data: Dataset<f64> = model.encoder.encode(&table, &rows, true).map_err(Failure::run)?;
+    model.standardise(&mut data);
+    let judged = model.judge(&data);
+    let score = judged.score(metric);
+    let all = judged.scores();
+    let loss = model.mean_loss(&data);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let scores: serde_json::Map<_, _> = all.iter().map(|s| (s.metric.name().to_string(), json!(s.value))).collect();
+        let document = json!({
+            "task": if classes > 0 { "classes" } else { "number" },
+            "target": model.target(),
+            "model": model.linear.shape().expression(),
+            "optimizer": model.training.optimizer,
+            "metric": metric.name(),
+            "score": score.value,
+            "score_interval": score.interval,
+            "scores": scores,
+            "loss": loss,
+            "rows": rows.len(),
+            "rows_without_target": missing,
+            "run": args.model,
+        });
+        serde_json::to_writer(&mut out, &document).map_err(Failure::run)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if let Some(note) = model.encoder.extra_columns(&table) {
+        eprintln!("{note}");
+    }
+    let left = if missing > 0 { format!(" ({} without a target left out)", count(missing as u64)) } else { String::new() };
+    writeln!(out, "{} on {} rows of {}{left}", model.target(), count(rows.len() as u64), args.data.display())?;
+    let mut table = vec![vec!["score".to_string(), "value".into(), "95% interval".into()]];
+    for s in &all {
+        let interval = s.interval.map_or(String::new(), |(a, b)| format!("{} to {}", number(a, 4), number(b, 4)));
+        table.push(vec![s.metric.title().into(), number(s.value, 5), interval]);
+    }
+    table.push(vec![format!("loss ({})", model.loss()), number(loss, 5), String::new()]);
+    write!(out, "{}", show::table(&table, &[Align::Left, Align::Right, Align::Left]))?;
+    Ok(())
+}

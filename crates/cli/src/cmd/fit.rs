@@ -1,2 +1,207 @@
-use crate::{args, failure::Failure};
-pub fn run(_: &args::Fit) -> Result<(), Failure> { Err(Failure::usage("soon")) }
+//! `thalweg fit`: from a table to a trained, scored, saved model.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use thalweg_train::job::{Outcome, Prepared, TrainOptions};
+use thalweg_train::observers::MetricsFile;
+use thalweg_train::pages::{FitPage, fit_page};
+use thalweg_train::report::html;
+use thalweg_train::run::RunFolder;
+use thalweg_train::{Observer, Stop};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::progress;
+use crate::settings::{self, Resolved};
+use crate::show::{Align, count, number, seconds};
+
+/// Set by Ctrl-C: the loop ends, and the model so far is saved.
+pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+/// Coefficients that are printed.
+const SHOWN: usize = 8;
+
+/// Runs the subcommand.
+pub fn run(args: &args::Fit) -> Result<(), Failure> {
+    let training = settings::merge(&args.training, &args.output)?;
+    let job = settings::job(&training, args.output.threads)?;
+    let quiet = args.output.quiet;
+    let say = |text: &str| {
+        if !quiet {
+            eprintln!("{text}");
+        }
+    };
+    catch_interrupt();
+    let prepared = Prepared::new(job).map_err(settings::failure)?;
+    for note in prepared.decisions() {
+        say(note);
+    }
+    let (plan, rate) = prepared.plan().map_err(settings::failure)?;
+    rate.iter().for_each(|note| say(note));
+
+    let folder = RunFolder::create(args.output.out.as_deref(), &prepared.job.data, args.output.force).map_err(Failure::run)?;
+    let done = train(args, &training, &prepared, &plan, &folder);
+    if done.is_err() {
+        folder.remove_if_empty();
+    }
+    done
+}
+
+/// The first Ctrl-C asks the loop to end; the second ends the process.
+pub fn catch_interrupt() {
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPT.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+}
+
+fn train(
+    args: &args::Fit,
+    training: &args::Training,
+    prepared: &Prepared,
+    plan: &thalweg_optim::Plan,
+    folder: &RunFolder,
+) -> Result<(), Failure> {
+    let file = |name: &'static str| move |e: std::io::Error| Failure::Run(format!("cannot write {}: {e}", folder.file(name).display()));
+    let mut metrics = MetricsFile::create(&folder.file("metrics.jsonl")).map_err(file("metrics.jsonl"))?;
+    let mut bar = progress::observer(args.output.quiet);
+    let options = TrainOptions { probes: vec![], threads: prepared.job.threads.clone() };
+    let mut observers: [&mut dyn Observer; 2] = [&mut metrics, bar.as_mut()];
+    let trained = prepared.train(plan, prepared.batch, &options, &mut observers, &INTERRUPT);
+    drop(metrics);
+    let outcome = match trained {
+        Ok(outcome) if outcome.usable() => outcome,
+        other => {
+            // Nothing that a person would keep: the metrics of a run without a model go too.
+            let _ = std::fs::remove_file(folder.file("metrics.jsonl"));
+            return Err(match other {
+                Ok(outcome) => Failure::Run(prepared.explain_divergence(&outcome)),
+                Err(error) => settings::failure(error),
+            });
+        }
+    };
+    let resolved = settings::resolved(training, prepared, &outcome, folder.path());
+    let Resolved { toml, command } = &resolved;
+    folder.write("config.toml", toml).map_err(Failure::run)?;
+    prepared.write_split(&folder.file("split.csv")).map_err(Failure::run)?;
+    let sha256 = outcome.model.to_saved().save(&folder.file("model.safetensors")).map_err(Failure::run)?;
+    if !args.output.no_report {
+        let page = FitPage { prepared, outcome: &outcome, config: toml, command, versions: &versions(), sha256: &sha256 };
+        folder.write("report.html", &html(&fit_page(&page))).map_err(Failure::run)?;
+    }
+    let mut out = std::io::stdout().lock();
+    if args.output.json {
+        serde_json::to_writer(&mut out, &document(prepared, &outcome, folder, &sha256)).map_err(Failure::run)?;
+        writeln!(out)?;
+    } else if !args.output.quiet {
+        write!(out, "{}", text(args, prepared, &outcome, folder, command, &sha256))?;
+    }
+    match outcome.fitted.stop {
+        Stop::Interrupted => Err(Failure::Interrupted),
+        Stop::Diverged => Err(Failure::Run(prepared.explain_divergence(&outcome))),
+        _ => Ok(()),
+    }
+}
+
+/// Names and versions of what computes.
+pub fn versions() -> Vec<(String, String)> {
+    vec![
+        ("thalweg".into(), env!("CARGO_PKG_VERSION").into()),
+        ("target".into(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
+        ("instruction set".into(), thalweg_core::isa::current().name().into()),
+    ]
+}
+
+/// The document of `--json`.
+pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha256: &str) -> Value {
+    let score = outcome.test.as_ref();
+    json!({
+        "task": if prepared.classes().is_empty() { "number" } else { "classes" },
+        "target": prepared.job.target,
+        "classes": prepared.classes(),
+        "model": outcome.model.linear.shape().expression(),
+        "loss": prepared.loss.to_string(),
+        "optimizer": outcome.optimizer,
+        "lr": outcome.lr,
+        "batch": prepared.batch.to_string(),
+        "metric": prepared.metric.name(),
+        "score": score.map(|s| s.score.value),
+        "score_interval": score.and_then(|s| s.score.interval),
+        "baseline": score.map(|s| s.baseline),
+        "scores": score.map(|s| s.all.iter().map(|s| (s.metric.name().to_string(), json!(s.value))).collect::<serde_json::Map<_, _>>()),
+        "train_score": outcome.train.score.value,
+        "valid_score": outcome.valid.as_ref().map(|s| s.score.value),
+        "train_loss": outcome.fitted.train_loss,
+        "valid_loss": outcome.fitted.valid_loss,
+        "test_loss": outcome.test_loss,
+        "rows": { "train": prepared.train.len(), "valid": prepared.valid.as_ref().map(|d| d.len()), "test": prepared.test.as_ref().map(|d| d.len()) },
+        "epochs": outcome.fitted.epochs,
+        "steps": outcome.fitted.steps,
+        "stop": outcome.fitted.stop.word(),
+        "best_epoch": outcome.fitted.best_epoch,
+        "seconds": outcome.fitted.seconds,
+        "sha256": sha256,
+        "run": folder.path(),
+    })
+}
+
+fn text(
+    args: &args::Fit,
+    prepared: &Prepared,
+    outcome: &Outcome,
+    folder: &RunFolder,
+    command: &str,
+    sha256: &str,
+) -> String {
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    let fitted = &outcome.fitted;
+    let of = |best: u64| if best < fitted.epochs { format!(", weights of epoch {best}") } else { String::new() };
+    say(format!(
+        "{}: {} steps in {} epochs, {}{}",
+        fitted.stop,
+        count(fitted.steps),
+        count(fitted.epochs),
+        seconds(fitted.seconds),
+        of(fitted.best_epoch)
+    ));
+    let valid = fitted.valid_loss.map(|l| format!(", validation {}", number(l, 5))).unwrap_or_default();
+    say(format!("loss: training {}{valid}", number(fitted.train_loss, 5)));
+    let metric = prepared.metric.title();
+    match &outcome.test {
+        Some(scored) => {
+            let interval = scored.score.interval.map(|(a, b)| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
+            let who = if prepared.classes().is_empty() { "the mean" } else { "the majority class" };
+            let beside = if scored.baseline.is_finite() { format!("; {who} gets {}", number(scored.baseline, 4)) } else { String::new() };
+            say(format!(
+                "{metric} {}{} on {} test rows{beside}",
+                number(scored.score.value, 4),
+                interval.unwrap_or_default(),
+                count(scored.rows as u64)
+            ));
+        }
+        None => say(format!("{metric} {} on the training rows; no test rows, so no honest score", number(outcome.train.score.value, 4))),
+    }
+    say(String::new());
+    say("Largest weights, per standard deviation or category; coefficients in original units".into());
+    say(coefficients(outcome, SHOWN));
+    let file = |name: &str| folder.file(name).display().to_string();
+    if !args.output.no_report {
+        say(format!("report   {}", file("report.html")));
+    }
+    say(format!("model    {}", file("model.safetensors")));
+    say(format!("sha-256  {sha256}"));
+    say(format!("repeat   {command}"));
+    text
+}
+
+/// The largest weights as a table.
+pub fn coefficients(outcome: &Outcome, most: usize) -> String {
+    super::inspect::table(&outcome.model.coefficients(), outcome.model.classes(), most, Align::Right)
+}

@@ -1,2 +1,83 @@
-use crate::{args, failure::Failure};
-pub fn run(_: &args::Inspect) -> Result<(), Failure> { Err(Failure::usage("soon")) }
+//! `thalweg inspect`: what a saved model is.
+
+use std::io::Write;
+
+use serde_json::json;
+use thalweg_core::Threads;
+use thalweg_train::model::{Coefficients, Model};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::show::{self, Align, count, number};
+
+/// Coefficients that are shown unless all are asked for.
+const SHOWN: usize = 30;
+
+/// Runs the subcommand.
+pub fn run(args: &args::Inspect) -> Result<(), Failure> {
+    let model = Model::load(&args.model, &Threads::serial()).map_err(Failure::run)?;
+    let coefficients = model.coefficients();
+    let shape = model.linear.shape();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let document = json!({
+            "model": shape.expression(),
+            "loss": model.loss().to_string(),
+            "target": model.target(),
+            "classes": model.classes(),
+            "parameters": shape.outputs * (shape.inputs() + usize::from(shape.intercept)),
+            "training": model.training,
+            "score": model.score,
+            "intercept": coefficients.intercept,
+            "coefficients": coefficients.sorted,
+        });
+        serde_json::to_writer(&mut out, &document).map_err(Failure::run)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let classes = model.classes();
+    let what = if classes.is_empty() { "a number".into() } else { format!("classes {}", classes.join(", ")) };
+    writeln!(out, "model      {}, {} features, {} outputs", shape.expression(), shape.inputs(), shape.outputs)?;
+    writeln!(out, "target     {}: {what}", model.target())?;
+    writeln!(out, "loss       {}, l1 {}, l2 {}", model.loss(), number(model.training.l1, 4), number(model.training.l2, 4))?;
+    writeln!(out, "trained    {} rows, seed {}", count(model.training.rows), model.training.seed)?;
+    writeln!(out, "optimizer  {}", model.training.optimizer)?;
+    if let Some(score) = &model.score {
+        let interval = score.interval.map(|[a, b]| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
+        let interval = interval.unwrap_or_default();
+        writeln!(out, "score      {} {}{interval} on {} rows", score.metric, number(score.value, 4), count(score.rows))?;
+    }
+    writeln!(out)?;
+    let most = if args.all { usize::MAX } else { SHOWN };
+    write!(out, "{}", table(&coefficients, classes, most, Align::Right))?;
+    let left = coefficients.sorted.len().saturating_sub(most);
+    if left > 0 {
+        writeln!(out, "  and {left} more: --all")?;
+    }
+    Ok(())
+}
+
+/// Intercepts and the largest weights as a table.
+pub fn table(coefficients: &Coefficients, classes: &[String], most: usize, numbers: Align) -> String {
+    let by_class = coefficients.sorted.iter().any(|c| c.class.is_some());
+    let mut rows = vec![vec!["feature".to_string(), "category".into(), "class".into(), "coefficient".into(), "weight".into()]];
+    for c in coefficients.sorted.iter().take(most) {
+        rows.push(vec![
+            c.feature.clone(),
+            c.level.clone().unwrap_or_default(),
+            c.class.clone().unwrap_or_default(),
+            number(c.coefficient, 4),
+            number(c.weight, 4),
+        ]);
+    }
+    for (k, intercept) in coefficients.intercept.iter().enumerate() {
+        let class = if by_class { classes.get(k).cloned().unwrap_or_default() } else { String::new() };
+        rows.push(vec!["(intercept)".into(), String::new(), class, number(*intercept, 4), String::new()]);
+    }
+    // Columns that are empty throughout are left out.
+    let used: Vec<usize> = (0..5).filter(|&c| rows.iter().skip(1).any(|r| !r[c].is_empty())).collect();
+    let align = [Align::Left, Align::Left, Align::Left, numbers, numbers];
+    let rows: Vec<Vec<String>> = rows.iter().map(|r| used.iter().map(|&c| r[c].clone()).collect()).collect();
+    let align: Vec<Align> = used.iter().map(|&c| align[c]).collect();
+    show::table(&rows, &align)
+}

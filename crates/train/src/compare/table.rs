@@ -1,0 +1,158 @@
+//! Optimizers, rates or batch sizes side by side on a table: same data, same start, same batches.
+
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use thalweg_core::Threads;
+use thalweg_data::BatchSize;
+use thalweg_optim::Plan;
+
+use super::search::{Search, rates};
+use crate::job::{JobError, Outcome, Prepared, TrainOptions};
+use crate::stop::Stop;
+
+/// Points of a curve at most, spread evenly over the logarithm of the step.
+const PROBES: usize = 150;
+/// "As good as the best": the share of the way from the best loss to the start that may be left.
+pub const COMMON: f64 = 0.01;
+
+/// Who takes part.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The name for people.
+    pub label: String,
+    /// The optimizer; an open rate is searched.
+    pub plan: Plan,
+    /// Rows in a batch.
+    pub batch: BatchSize,
+}
+
+/// What it took to come near the best loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reached {
+    /// Steps.
+    pub steps: u64,
+    /// Training rows seen.
+    pub rows: u64,
+    /// Seconds of training; evaluation not counted.
+    pub seconds: f64,
+}
+
+/// A member's run.
+#[derive(Debug)]
+pub struct Ran {
+    /// Who.
+    pub member: Member,
+    /// The search that chose the rate, if one did.
+    pub search: Option<Search>,
+    /// The run.
+    pub outcome: Outcome,
+    /// When its loss first came within [`COMMON`] of the best, and stayed there no less than once.
+    pub reached: Option<Reached>,
+}
+
+impl Ran {
+    /// Whether it diverged: a result, not a failure.
+    pub fn diverged(&self) -> bool {
+        self.outcome.fitted.stop == Stop::Diverged
+    }
+}
+
+/// All runs on one preparation.
+#[derive(Debug)]
+pub struct Compared {
+    /// In the order of the members.
+    pub runs: Vec<Ran>,
+    /// The objective at the start.
+    pub first_loss: f64,
+    /// The lowest objective that any reached.
+    pub best_loss: f64,
+}
+
+/// Trains every member on `prepared`. A member without a rate gets the best of nine, each with the whole budget, chosen by the
+/// loss on validation rows where there are any, else by the objective on the training rows; never by the test rows.
+///
+/// # Errors
+/// Whatever ends a run other than divergence.
+pub fn compare_on_table(
+    prepared: &Prepared,
+    members: &[Member],
+    threads: &Threads,
+    interrupt: &AtomicBool,
+    mut done: impl FnMut(&Ran),
+) -> Result<Compared, JobError> {
+    let mut runs = Vec::with_capacity(members.len());
+    for member in members {
+        let search = if member.plan.lr_is_open() { Some(search(prepared, member, interrupt)?) } else { None };
+        let mut member = member.clone();
+        if let Some(search) = &search {
+            member.plan.fill_lr(search.rate());
+        }
+        let steps = prepared.steps(member.batch);
+        let options = TrainOptions { probes: probe_steps(steps), threads: threads.clone() };
+        let outcome = prepared.train(&member.plan, member.batch, &options, &mut [], interrupt)?;
+        let ran = Ran { member, search, outcome, reached: None };
+        done(&ran);
+        runs.push(ran);
+    }
+    let probes = || runs.iter().flat_map(|r| r.outcome.history.probes.iter()).filter(|p| p.loss.is_finite());
+    let ends = runs.iter().filter(|r| !r.diverged()).map(|r| r.outcome.fitted.train_loss);
+    let best_loss = probes().map(|p| p.loss).chain(ends).filter(|l| l.is_finite()).fold(f64::INFINITY, f64::min);
+    let first_loss = probes().find(|p| p.step == 0).map_or(f64::NAN, |p| p.loss);
+    let common = best_loss + COMMON * (first_loss - best_loss);
+    for run in &mut runs {
+        let there = run.outcome.history.probes.iter().find(|p| p.loss <= common);
+        run.reached = there.map(|p| Reached { steps: p.step, rows: p.rows, seconds: p.seconds });
+    }
+    Ok(Compared { runs, first_loss, best_loss })
+}
+
+/// The runs of a search go side by side, one thread each: their results do not depend on it.
+fn search(prepared: &Prepared, member: &Member, interrupt: &AtomicBool) -> Result<Search, JobError> {
+    let tried: Result<Vec<f64>, JobError> = rates()
+        .par_iter()
+        .map(|&lr| {
+            let mut plan = member.plan.clone();
+            plan.fill_lr(lr);
+            let options = TrainOptions { probes: vec![], threads: Threads::serial() };
+            let outcome = prepared.train(&plan, member.batch, &options, &mut [], interrupt)?;
+            Ok(match (&outcome.fitted.stop, outcome.fitted.valid_loss) {
+                (Stop::Diverged, _) => f64::NAN,
+                (_, Some(valid)) => valid,
+                (_, None) => outcome.fitted.train_loss,
+            })
+        })
+        .collect();
+    Ok(Search::new(&rates(), tried?))
+}
+
+/// 0, 1, 2, … and then ever wider apart, up to `steps`.
+fn probe_steps(steps: u64) -> Vec<u64> {
+    let mut all = vec![0];
+    let ratio = libm::pow(steps.max(1) as f64, 1.0 / PROBES as f64);
+    let mut at = 1.0;
+    while (at as u64) < steps {
+        if all.last() != Some(&(at as u64)) {
+            all.push(at as u64);
+        }
+        at *= ratio.max(1.0 + 1e-9);
+    }
+    all.push(steps);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_rise_and_end_at_the_last_step() {
+        for steps in [1, 2, 10, 1000, 1_000_000] {
+            let probes = probe_steps(steps);
+            assert!(probes.windows(2).all(|w| w[0] < w[1]), "{probes:?}");
+            assert_eq!((probes[0], *probes.last().unwrap()), (0, steps));
+            assert!(probes.len() <= PROBES + 3);
+        }
+    }
+}

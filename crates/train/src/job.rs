@@ -1,0 +1,579 @@
+//! The main job: from a table to a trained, scored model.
+//!
+//! [`Prepared::new`] reads, cuts and encodes the data and decides whatever was left open; [`Prepared::train`] runs one
+//! optimizer on it. A comparison trains several on one preparation.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use thalweg_core::{Layout, Objective, Params, Penalty, Threads};
+use thalweg_data::{
+    BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, Part, ReadOptions, Split, SplitBy,
+    SplitOptions, Table, Target, Task, TaskKind, read,
+};
+use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
+use thalweg_models::losses::{self, Loss};
+use thalweg_models::saved::{self, write_whole};
+use thalweg_optim::{Horizon, Plan, Schedule, Setup};
+
+use crate::event::Observer;
+use crate::fit::{FitError, FitOptions, Fitted, Task as FitTask, Valid, fit};
+use crate::metrics::Metric;
+use crate::model::Model;
+use crate::observers::History;
+use crate::run::RunError;
+use crate::score::Scored;
+use crate::stop::Stop;
+
+/// Rows up to which a batch is the whole training part.
+const FULL_UP_TO: usize = 4096;
+/// Rows of a batch beyond that.
+const BATCH: usize = 1024;
+/// Steps and passes that a run makes at least when nothing is said.
+const LEAST_STEPS: u64 = 1000;
+const LEAST_PASSES: u64 = 5;
+
+/// What is asked for. `None` leaves a decision to [`Prepared::new`].
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The table.
+    pub data: PathBuf,
+    /// The column to predict.
+    pub target: String,
+    /// How the file is read.
+    pub read: ReadOptions,
+    /// What columns are used as.
+    pub learn: EncoderOptions,
+    /// Whether the target is classes or a number.
+    pub task: Option<TaskKind>,
+    /// How much each class weighs in training.
+    pub class_weight: ClassWeight,
+    /// Rows for the score.
+    pub test: Part,
+    /// Rows for early stopping and the best weights.
+    pub valid: Part,
+    /// How rows are cut.
+    pub split: SplitBy,
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// The loss.
+    pub loss: Option<Loss>,
+    /// Whether there is an intercept.
+    pub intercept: bool,
+    /// Strength of the l1 penalty.
+    pub l1: f64,
+    /// Strength of the l2 penalty.
+    pub l2: Option<f64>,
+    /// The optimizer; its rate may be open.
+    pub plan: Option<Plan>,
+    /// The learning rate, where the optimizer leaves it open.
+    pub lr: Option<f64>,
+    /// The schedule, where the optimizer leaves it open.
+    pub schedule: Option<Schedule>,
+    /// Rows in a batch.
+    pub batch: Option<BatchSize>,
+    /// Passes at most.
+    pub epochs: Option<u64>,
+    /// See [`FitOptions::tolerance`].
+    pub tolerance: f64,
+    /// See [`FitOptions::loss_tolerance`].
+    pub loss_tolerance: f64,
+    /// See [`FitOptions::patience`].
+    pub patience: Option<u64>,
+    /// The score.
+    pub metric: Option<Metric>,
+    /// Who works.
+    pub threads: Threads,
+}
+
+/// Why a job could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The settings do not fit the data or each other.
+    #[error("{0}")]
+    Setting(String),
+    /// A target that the loss is not made for.
+    #[error("{}:{line}: target {target:?}: {what}", .file.display())]
+    Target {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column.
+        target: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file of the run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The model.
+    #[error(transparent)]
+    Linear(#[from] LinearError),
+    /// The loop.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+}
+
+/// Data and decisions, ready to train.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What was asked for, every decision filled in (the optimizer's rate excepted).
+    pub job: Job,
+    /// Tables to numbers, learnt on the training rows.
+    pub encoder: Encoder,
+    /// Which row is in which part.
+    pub split: Split,
+    /// The training rows.
+    pub train: Dataset<f64>,
+    /// The validation rows.
+    pub valid: Option<Dataset<f64>>,
+    /// The rows that give the score.
+    pub test: Option<Dataset<f64>>,
+    /// The loss.
+    pub loss: Loss,
+    /// The score.
+    pub metric: Metric,
+    /// The penalty.
+    pub penalty: Penalty,
+    /// Rows in a batch.
+    pub batch: BatchSize,
+    /// Passes at most.
+    pub epochs: u64,
+    /// What was inferred, decided and left out, for people to read.
+    pub notes: Vec<String>,
+    /// The answer that needs no features: shares of the classes, or the mean.
+    pub answer: Vec<f64>,
+}
+
+/// A run on prepared data.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The model: the one that was scored.
+    pub model: Model,
+    /// How the loop ended.
+    pub fitted: Fitted<f64>,
+    /// What it said on the way.
+    pub history: History,
+    /// The optimizer, every value filled in.
+    pub optimizer: String,
+    /// The learning rate of the first step.
+    pub lr: f64,
+    /// The score on the test rows.
+    pub test: Option<Scored>,
+    /// The mean loss on the test rows.
+    pub test_loss: Option<f64>,
+    /// The score on the validation rows.
+    pub valid: Option<Scored>,
+    /// The score on the training rows.
+    pub train: Scored,
+}
+
+/// How one run is made.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// See [`FitOptions::probes`].
+    pub probes: Vec<u64>,
+    /// Who works on it.
+    pub threads: Threads,
+}
+
+impl Outcome {
+    /// Whether there is a model to keep: a diverged run has one only if it was better than the start at some time.
+    pub fn usable(&self) -> bool {
+        self.fitted.diverged.is_none_or(|d| d.has_best)
+    }
+}
+
+impl Prepared {
+    /// Reads, cuts and encodes the data, and decides what was left open.
+    ///
+    /// # Errors
+    /// [`JobError`]: the data, or settings that do not fit it.
+    pub fn new(job: Job) -> Result<Self, JobError> {
+        let table = read(&job.data, &job.read).map_err(DataError::from)?;
+        Self::of_table(job, &table)
+    }
+
+    /// [`Prepared::new`] on a table that has been read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_table(job: Job, table: &Table) -> Result<Self, JobError> {
+        let mut notes = Vec::new();
+        let weights = job.learn.weight.as_deref().map(|w| thalweg_data::weights(table, w)).transpose();
+        let weights = weights.map_err(DataError::from)?;
+        let asked = task_asked(&job)?;
+        let target = Target::infer(table, &job.target, asked, weights.as_deref()).map_err(DataError::from)?;
+        notes.push(target_note(&job, &target));
+        let options = SplitOptions {
+            test: job.test.fraction(),
+            valid: job.valid.fraction(),
+            by: job.split.clone(),
+            seed: job.seed,
+        };
+        let classes = (!target.classes.is_empty()).then_some(&target.classes[..]);
+        let split = Split::new(table, &target.rows, classes, &options).map_err(DataError::from)?;
+
+        let mut learn = job.learn.clone();
+        if let SplitBy::Column(column) = &job.split {
+            learn.ignore.push(column.clone());
+        }
+        let (mut encoder, said) = Encoder::learn(table, &split.train, Some(&target), &learn).map_err(DataError::from)?;
+        notes.extend(said.iter().map(ToString::to_string));
+        let classes = match &target.task {
+            Task::Classes(classes) => classes.clone(),
+            Task::Number => vec![],
+        };
+        let loss = job.loss.unwrap_or(match classes.len() {
+            0 => Loss::SQUARED,
+            2 => Loss::LOGISTIC,
+            _ => Loss::SOFTMAX,
+        });
+        if loss.task() == losses::Task::TwoClasses && classes.len() > 2 {
+            let message = format!("{loss} is for two classes, and {:?} has {}; take softmax", job.target, classes.len());
+            return Err(JobError::Setting(message));
+        }
+        if let (losses::Task::Count, Some(code)) = (loss.task(), &mut encoder.target) {
+            // A count keeps its own units: its log is what is linear.
+            (code.center, code.scale) = (0.0, 1.0);
+        }
+        let encode = |table: &Table, rows: &[u32]| -> Result<Dataset<f64>, JobError> {
+            let mut data: Dataset<f64> = encoder.encode(table, rows, true).map_err(DataError::from)?;
+            if let Err(error) = loss.check_targets(loss.outputs(classes.len()), &data.target) {
+                return Err(JobError::Target {
+                    file: table.source().into(),
+                    line: table.line(data.rows[error.row]),
+                    target: job.target.clone(),
+                    what: error.to_string(),
+                });
+            }
+            if let (Task::Number, Some(code)) = (&target.task, &encoder.target) {
+                data.standardise_target(code);
+            }
+            Ok(data)
+        };
+        let part = |part: &Part, rows: &[u32]| -> Result<Option<Dataset<f64>>, JobError> {
+            match part {
+                Part::File(file) => {
+                    let options = ReadOptions { text: encoder.text_columns(), ..job.read.clone() };
+                    let other = read(file, &options).map_err(DataError::from)?;
+                    let (rows, _) = encoder.rows_with_target(&other).map_err(DataError::from)?;
+                    encode(&other, &rows).map(Some)
+                }
+                _ if rows.is_empty() => Ok(None),
+                _ => encode(table, rows).map(Some),
+            }
+        };
+        let mut train = encode(table, &split.train)?;
+        let valid = part(&job.valid, &split.valid)?;
+        let test = part(&job.test, &split.test)?;
+        let answer = answer(&train, &encoder, classes.len());
+        weigh_classes(&mut train, &classes, &job.class_weight)?;
+        let metric = metric(&job, &classes)?;
+        let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / train.len() as f64 };
+        let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
+        let rows = train.len();
+        let batch = job.batch.unwrap_or(if rows <= FULL_UP_TO { BatchSize::Full } else { BatchSize::Rows(BATCH) });
+        // A batch of all rows is the full batch.
+        let batch = if batch.of(rows) == rows { BatchSize::Full } else { batch };
+        let per_epoch = rows.div_ceil(batch.of(rows)) as u64;
+        let epochs = job.epochs.unwrap_or_else(|| LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)));
+        Ok(Self { encoder, split, train, valid, test, loss, metric, penalty, batch, epochs, notes, answer, job })
+    }
+
+    /// The names of the classes; empty for numbers.
+    pub fn classes(&self) -> &[String] {
+        crate::model::classes_of(&self.encoder)
+    }
+
+    /// The first lines that a person should see.
+    pub fn decisions(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The steps of a whole run at a batch size.
+    pub fn steps(&self, batch: BatchSize) -> u64 {
+        self.epochs * self.train.len().div_ceil(batch.of(self.train.len())) as u64
+    }
+
+    /// The model without training.
+    fn linear(&self, threads: &Threads) -> Linear<f64> {
+        let shape = Shape {
+            dense: self.encoder.width(),
+            one_hot: self.encoder.levels(),
+            outputs: self.loss.outputs(self.classes().len()),
+            intercept: self.job.intercept,
+        };
+        Linear::new(shape, self.loss, threads.clone())
+    }
+
+    /// Where a run starts: zero, but for counts the intercept that gives their mean.
+    fn start(&self, linear: &Linear<f64>) -> Params<f64> {
+        let mut theta = Params::zeros(Objective::<f64>::layout(linear));
+        if self.loss.task() == losses::Task::Count && self.job.intercept && self.answer[0] > 0.0 {
+            theta.tensor_mut("bias")[0] = libm::log(self.answer[0]);
+        }
+        theta
+    }
+
+    /// The largest and smallest curvature of the objective: over all θ, but for counts at the start.
+    ///
+    /// # Errors
+    /// [`LinearError::NotSmooth`] for losses with a kink.
+    pub fn curvature(&self) -> Result<Extremes, LinearError> {
+        let linear = self.linear(&self.job.threads);
+        linear.extremes(&self.start(&linear), &self.train.batch(), self.penalty, self.job.seed)
+    }
+
+    /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
+    /// descent and its momentum forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad, and 0.05 with a cosine to 0
+    /// for the others.
+    ///
+    /// # Errors
+    /// A loss with a kink has no 1/L.
+    pub fn plan(&self) -> Result<(Plan, Vec<String>), JobError> {
+        let cosine = || Schedule::parse("cosine").map_err(|e| JobError::Setting(e.to_string()));
+        let mut plan = match &self.job.plan {
+            Some(plan) => plan.clone(),
+            None => Plan::parse("adam").map_err(|e| JobError::Setting(e.to_string()))?,
+        };
+        let mut notes = Vec::new();
+        if let Some(schedule) = &self.job.schedule {
+            plan.lr = Some(schedule.clone());
+        } else if plan.lr.is_none()
+            && (self.job.plan.is_none() || self.job.lr.is_none())
+            && !matches!(plan.entry().name, "sgd" | "adagrad")
+        {
+            plan.lr = Some(cosine()?);
+        }
+        if let Some(lr) = self.job.lr {
+            plan.fill_lr(lr);
+        }
+        if plan.lr_is_open() {
+            let lr = match plan.entry().name {
+                "sgd" => {
+                    let l = self.curvature()?.largest;
+                    let count = self.loss.task() == losses::Task::Count;
+                    let lr = if count { 0.5 / l } else { 1.0 / l };
+                    let (what, share) = if count { ("at the start, ", "1/(2L)") } else { ("", "1/L") };
+                    notes.push(format!(
+                        "learning rate {share} = {}: {what}the largest curvature of the objective is L = {}",
+                        short(lr),
+                        short(l)
+                    ));
+                    lr
+                }
+                "adagrad" => 0.5,
+                _ => 0.05,
+            };
+            plan.fill_lr(lr);
+        }
+        if plan.is_plain_descent()
+            && let BatchSize::Rows(n) = self.batch
+        {
+            notes.push(format!("gd with batches of {n} rows is stochastic gradient descent"));
+        }
+        Ok((plan, notes))
+    }
+
+    /// Trains one optimizer from the common start, and scores it.
+    ///
+    /// # Errors
+    /// A step or an observer that fails; divergence and interruption are results.
+    pub fn train(
+        &self,
+        plan: &Plan,
+        batch: BatchSize,
+        options: &TrainOptions,
+        observers: &mut [&mut dyn Observer],
+        interrupt: &AtomicBool,
+    ) -> Result<Outcome, JobError> {
+        let linear = self.linear(&options.threads);
+        let layout: &std::sync::Arc<Layout> = Objective::<f64>::layout(&linear);
+        let rows = self.train.len();
+        let mut batches = Batches::new(rows, batch.of(rows), self.job.seed, true);
+        let horizon = Horizon { steps: self.steps(batch), per_epoch: batches.per_epoch() as u64 };
+        let setup = Setup { horizon, threads: options.threads.clone(), decay_biases: false };
+        let mut optimizer = plan.build::<f64>(layout, &setup);
+        let expression = optimizer.expression();
+        let fit_options = FitOptions {
+            epochs: self.epochs,
+            tolerance: self.job.tolerance,
+            loss_tolerance: self.job.loss_tolerance,
+            patience: self.job.patience,
+            penalty: self.penalty,
+            probes: options.probes.clone(),
+        };
+        let as_model = |params: Params<f64>| Model {
+            encoder: self.encoder.clone(),
+            linear: self.linear(&options.threads),
+            params,
+            training: saved::Training {
+                rows: rows as u64,
+                l1: self.penalty.l1,
+                l2: self.penalty.l2,
+                seed: self.job.seed,
+                optimizer: expression.clone(),
+            },
+            score: None,
+        };
+        let judge = std::cell::RefCell::new(as_model(self.start(&linear)));
+        let score = |theta: &Params<f64>| {
+            let mut model = judge.borrow_mut();
+            model.params.copy_from(theta);
+            self.valid.as_ref().map_or(f64::NAN, |valid| model.judge(valid).score(self.metric).value)
+        };
+        let task = FitTask {
+            objective: &linear,
+            train: self.train.batch(),
+            valid: self.valid.as_ref().map(|valid| Valid { batch: valid.batch(), score: &score }),
+            interrupt,
+        };
+        let mut history = History::default();
+        let mut listeners: Vec<&mut dyn Observer> = vec![&mut history];
+        listeners.extend(observers.iter_mut().map(|o| &mut **o as &mut dyn Observer));
+        let start = self.start(&linear);
+        let fitted = fit(&task, optimizer.as_mut(), start, &mut batches, &fit_options, &mut listeners)?;
+        drop(listeners);
+
+        let mut model = as_model(fitted.params.clone());
+        let scored = |data: &Dataset<f64>| Scored::new(self.metric, model.judge(data), &self.answer);
+        let train = scored(&self.train);
+        let valid = self.valid.as_ref().map(scored);
+        let test = self.test.as_ref().map(scored);
+        let test_loss = self.test.as_ref().map(|data| model.mean_loss(data));
+        model.score = test.as_ref().map(|s| saved::Score {
+            metric: self.metric.name().into(),
+            value: s.score.value,
+            interval: s.score.interval.map(|(a, b)| [a, b]),
+            baseline: s.baseline.is_finite().then_some(s.baseline),
+            rows: s.rows as u64,
+        });
+        model.score = model.score.filter(|s| s.value.is_finite());
+        let lr = history.steps.first().map_or(f64::NAN, |s| s.lr);
+        Ok(Outcome { model, fitted, history, optimizer: expression, lr, test, test_loss, valid, train })
+    }
+
+    /// What a diverged run says: the step, the columns with the largest scale, a rate that converges.
+    pub fn explain_divergence(&self, outcome: &Outcome) -> String {
+        let step = outcome.fitted.diverged.map_or(outcome.fitted.steps, |d| d.step);
+        let lr = outcome.history.steps.last().map_or(outcome.lr, |s| s.lr);
+        let mut text = format!("diverged at step {step} with the learning rate {}", short(lr));
+        let mut features = self.encoder.features();
+        features.sort_by(|a, b| b.scale.total_cmp(&a.scale));
+        let scale = |f: &thalweg_data::Feature| format!("{} (standard deviation {})", f.name, short(f.scale));
+        let largest: Vec<String> = features.iter().filter(|f| f.scale != 1.0).take(3).map(scale).collect();
+        if !largest.is_empty() {
+            text += &format!("; columns with the largest scale: {}", largest.join(", "));
+        }
+        match self.curvature() {
+            Ok(e) if self.loss.task() != losses::Task::Count => {
+                text += &format!(
+                    "; gradient descent converges below 2/L = {}: try --lr {}",
+                    short(2.0 / e.largest),
+                    short(1.0 / e.largest)
+                );
+            }
+            _ => text += &format!("; try --lr {}", short(lr / 10.0)),
+        }
+        text
+    }
+
+    /// Writes `split.csv`.
+    ///
+    /// # Errors
+    /// [`RunError::Write`].
+    pub fn write_split(&self, file: &Path) -> Result<(), RunError> {
+        write_whole(file, |out| self.split.write(out)).map_err(|source| RunError::Write { file: file.into(), source })
+    }
+}
+
+/// Three significant digits.
+fn short(x: f64) -> String {
+    crate::report::human(x)
+}
+
+/// The kind of target that was asked for, by `--task` or by a loss that is made for one kind.
+fn task_asked(job: &Job) -> Result<Option<TaskKind>, JobError> {
+    let by_loss = job.loss.map(|l| if l.task().is_classes() { TaskKind::Classes } else { TaskKind::Number });
+    match (job.task, by_loss, job.loss) {
+        (Some(a), Some(b), Some(loss)) if a != b => {
+            let what = if b == TaskKind::Classes { "classes" } else { "a number" };
+            Err(JobError::Setting(format!("the loss {loss} is for {what}, and --task says otherwise")))
+        }
+        (task, by_loss, _) => Ok(task.or(by_loss)),
+    }
+}
+
+fn target_note(job: &Job, target: &Target) -> String {
+    let (what, other) = match &target.task {
+        Task::Classes(classes) => {
+            let shown: Vec<&str> = classes.iter().take(6).map(String::as_str).collect();
+            let more = if classes.len() > 6 { ", …" } else { "" };
+            (format!("{} classes ({}{more})", classes.len(), shown.join(", ")), "number")
+        }
+        Task::Number => ("a number".into(), "classes"),
+    };
+    let how = if job.task.is_some() || job.loss.is_some() { String::new() } else { format!(" (--task {other} to change that)") };
+    let mut note = format!("target {:?}: {what}{how}; {} rows", job.target, target.rows.len());
+    for (n, why) in [(target.missing, "without a target"), (target.weightless, "of weight 0")] {
+        if n > 0 {
+            note += &format!(", {n} more {why} left out");
+        }
+    }
+    note
+}
+
+fn metric(job: &Job, classes: &[String]) -> Result<Metric, JobError> {
+    let metric = job.metric.unwrap_or(if classes.is_empty() { Metric::R2 } else { Metric::Accuracy });
+    if metric.is_for_classes() == classes.is_empty() {
+        let (is, has) = if classes.is_empty() { ("classes", "a number") } else { ("numbers", "classes") };
+        let message = format!("the metric {} is for {is}, and {:?} is {has}", metric.name(), job.target);
+        return Err(JobError::Setting(message));
+    }
+    if metric == Metric::RocAuc && classes.len() > 2 {
+        return Err(JobError::Setting(format!("roc_auc is for two classes, and {:?} has {}", job.target, classes.len())));
+    }
+    Ok(metric)
+}
+
+/// The shares of the classes, or the mean in the target's own units.
+fn answer(train: &Dataset<f64>, encoder: &Encoder, classes: usize) -> Vec<f64> {
+    let weight = |i: usize| train.weight.as_ref().map_or(1.0, |w| w[i]);
+    let total: f64 = (0..train.len()).map(weight).sum();
+    if classes == 0 {
+        let mean = (0..train.len()).map(|i| weight(i) * train.target[i]).sum::<f64>() / total;
+        let (center, scale) = crate::model::target_scale(encoder);
+        return vec![center + scale * mean];
+    }
+    let mut shares = vec![0.0; classes];
+    (0..train.len()).for_each(|i| shares[train.target[i] as usize] += weight(i) / total);
+    shares
+}
+
+/// Folds class weights into row weights.
+fn weigh_classes(train: &mut Dataset<f64>, classes: &[String], weight: &ClassWeight) -> Result<(), JobError> {
+    if *weight == ClassWeight::None {
+        return Ok(());
+    }
+    if classes.is_empty() {
+        return Err(JobError::Setting("--class-weight is for classes, and the target is a number".into()));
+    }
+    let factors = weight.factors(classes, train).map_err(DataError::from)?;
+    train.weigh_classes(&factors);
+    if train.weight.as_ref().is_some_and(|w| w.iter().all(|&w| w == 0.0)) {
+        return Err(JobError::Setting("--class-weight leaves no row with a weight above 0".into()));
+    }
+    Ok(())
+}
+
+/// The reason of a stop that a person may want to act on.
+pub fn advice(stop: Stop, tolerance: f64) -> Option<String> {
+    (stop == Stop::Epochs && tolerance > 0.0)
+        .then(|| format!("the gradient is still above the tolerance {tolerance}: more --epochs bring the loss lower"))
+}

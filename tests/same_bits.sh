@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Trains the same models on every instruction set, with 1 thread and with 2, and once more with a program that was compiled
+# without vector instructions; the model files must be the same bytes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cargo build -q -p thalweg-cli
+RUSTFLAGS="-C no-vectorize-loops -C no-vectorize-slp" cargo build -q -p thalweg-cli --target-dir target/scalar
+checked=0
+compare() { # name, fit arguments…
+    local name=$1 first=""
+    shift
+    for variant in sse2:1 sse2:2 avx2:1 avx2:2 avx512:2 scalar:1; do
+        local isa=${variant%:*} threads=${variant#*:} program=target/debug/thalweg
+        [ "$isa" = scalar ] && program=target/scalar/debug/thalweg
+        THALWEG_ISA=$isa "$program" fit "$@" --threads "$threads" --out "$folder/$name-$isa-$threads" --no-report --quiet >/dev/null
+        local model="$folder/$name-$isa-$threads/model.safetensors"
+        if [ -z "$first" ]; then
+            first=$model
+        elif ! cmp "$first" "$model"; then
+            echo "$name: $isa with $threads threads differs" >&2
+            exit 1
+        fi
+        checked=$((checked + 1))
+    done
+}
+compare cancer examples/data/breast_cancer.csv --target diagnosis
+compare digits examples/data/digits.csv --target digit --batch 64 --epochs 5
+compare diabetes examples/data/diabetes.csv --target progression --optimizer "clip(1) | momentum(lr=0.01) | ema(0.9)" --l1 0.01
+compare penguins examples/data/penguins.csv --target body_mass_g --loss "huber(1.35)" --optimizer gd
+compare poisson examples/data/diabetes.csv --target progression --loss poisson --optimizer rmsprop --epochs 100
+echo "$checked models compared: $checked passed, 0 failed"

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the tests of the code that has `unsafe` in it under valgrind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=$(cargo test -p thalweg-core --lib --no-run --message-format=json 2>/dev/null |
+    python3 -c 'import json,sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if m.get("executable") and m.get("profile", {}).get("test"): print(m["executable"])')
+valgrind -q --error-exitcode=1 --leak-check=no "$binary" threads:: buffer::
