@@ -7,8 +7,11 @@ use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{
     At, Float, Grads, Kind, Layout, NoOracle, Optimizer, Params, Penalty, Report, Threads, Total,
 };
-use thalweg_optim::rules::{ALL, Build, Entry};
-use thalweg_optim::{Horizon, Plan, Setup};
+use thalweg_optim::rules::{
+    ALL, Adagrad, Adam, AmsGrad, Build, Entry, Momentum, Nesterov, RmsProp, RmsPropCentered,
+    RmsPropCenteredMomentum, RmsPropMomentum, Sgd,
+};
+use thalweg_optim::{Horizon, Plan, Rule, Setup};
 
 /// Tensors of these sizes: weights, but for those of a negative size, which are biases.
 pub fn layout(sizes: &[isize]) -> Arc<Layout> {
@@ -182,6 +185,25 @@ pub fn kinds() -> Vec<String> {
         }
     }
     kept
+}
+
+/// Something to do with every type of rule.
+pub trait Visit {
+    fn visit<R: Rule<S> + Default, const S: usize>(&mut self);
+}
+
+/// Every type of rule. `slices::every_rule_of_the_registry_is_visited` says when one is missing.
+pub fn every_rule(visitor: &mut impl Visit) {
+    visitor.visit::<Sgd, 0>();
+    visitor.visit::<Momentum, 1>();
+    visitor.visit::<Nesterov, 1>();
+    visitor.visit::<Adagrad, 1>();
+    visitor.visit::<RmsProp, 1>();
+    visitor.visit::<RmsPropMomentum, 2>();
+    visitor.visit::<RmsPropCentered, 2>();
+    visitor.visit::<RmsPropCenteredMomentum, 3>();
+    visitor.visit::<Adam, 2>();
+    visitor.visit::<AmsGrad, 3>();
 }
 
 /// `test::<f32>` and `test::<f64>`, each in a test of its own.

@@ -1,9 +1,13 @@
 //! What every update rule must do: recorded runs of PyTorch, our own slow reference, properties over the registry.
 
 mod around;
+mod closed_form;
 mod common;
+mod expressions;
 mod properties;
+mod proximal;
 mod random_runs;
 mod reference;
+mod schedules;
 mod slices;
 mod trajectories;

@@ -4,32 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use thalweg_core::{Float, StepError, Threads};
-use thalweg_optim::rules::{
-    Adagrad, Adam, AmsGrad, Momentum, Nesterov, RmsProp, RmsPropCentered, RmsPropCenteredMomentum,
-    RmsPropMomentum, Sgd,
-};
+use thalweg_optim::rules::{Adagrad, Adam, Momentum, Sgd};
 use thalweg_optim::{Around, Rule, Span, When, step, sweep};
 
-use crate::common::{Run, all_settings, layout, numbers, setup};
-
-/// Something to do with every type of rule.
-trait Visit {
-    fn visit<R: Rule<S> + Default, const S: usize>(&mut self);
-}
-
-/// Every type of rule. `every_rule_of_the_registry_is_visited` says when one is missing.
-fn every_rule(visitor: &mut impl Visit) {
-    visitor.visit::<Sgd, 0>();
-    visitor.visit::<Momentum, 1>();
-    visitor.visit::<Nesterov, 1>();
-    visitor.visit::<Adagrad, 1>();
-    visitor.visit::<RmsProp, 1>();
-    visitor.visit::<RmsPropMomentum, 2>();
-    visitor.visit::<RmsPropCentered, 2>();
-    visitor.visit::<RmsPropCenteredMomentum, 3>();
-    visitor.visit::<Adam, 2>();
-    visitor.visit::<AmsGrad, 3>();
-}
+use crate::common::{Run, Visit, all_settings, every_rule, layout, numbers, setup};
 
 #[test]
 fn every_rule_of_the_registry_is_visited() {
