@@ -96,7 +96,13 @@ impl Observer for Lines {
             }
             Event::Epoch(record) if record.epoch >= self.next => {
                 self.next = (record.epoch + 1).max((record.epoch * 10 / self.epochs + 1) * self.epochs / 10);
-                eprintln!("epoch {:>6}/{}  {}  lr {}", record.epoch, self.epochs, numbers(record), number(record.lr, 3));
+                eprintln!(
+                    "epoch {:>6}/{}  {}  lr {}",
+                    record.epoch,
+                    self.epochs,
+                    numbers(record),
+                    number(record.lr, 3)
+                );
             }
             _ => {}
         }

@@ -21,8 +21,10 @@ use crate::failure::Failure;
 /// A file that cannot be read (status 1) or has an unknown key or a value of the wrong type (status 2).
 pub fn merge(flags: &Training, output: &Output) -> Result<Training, Failure> {
     let Some(path) = &output.config else { return Ok(flags.clone()) };
-    let text = fs::read_to_string(path).map_err(|e| Failure::Run(format!("cannot read {}: {e}", path.display())))?;
-    let file: Training = toml::from_str(&text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let text =
+        fs::read_to_string(path).map_err(|e| Failure::Run(format!("cannot read {}: {e}", path.display())))?;
+    let file: Training =
+        toml::from_str(&text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
     Ok(over(flags.clone(), file))
 }
 
@@ -69,7 +71,9 @@ fn over(a: Training, b: Training) -> Training {
 /// A number that a flag takes, refused in words outside `[0, ∞)`.
 fn non_negative(flag: &str, x: Option<f64>) -> Result<Option<f64>, Failure> {
     match x {
-        Some(x) if !(x >= 0.0 && x.is_finite()) => Err(Failure::usage(format!("--{flag} must be in [0, ∞), got {x}"))),
+        Some(x) if !(x >= 0.0 && x.is_finite()) => {
+            Err(Failure::usage(format!("--{flag} must be in [0, ∞), got {x}")))
+        }
         _ => Ok(x),
     }
 }
@@ -92,7 +96,11 @@ pub fn read_options(reading: &Reading, text: Vec<String>) -> Result<ReadOptions,
         Some("tab" | "\\t" | "\t") => Some(b'\t'),
         Some(c) => match c.as_bytes() {
             [c] if c.is_ascii() && !b"\"\r\n".contains(c) => Some(*c),
-            _ => return Err(Failure::usage(format!("--delimiter takes one ASCII character or tab, got {c:?}"))),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--delimiter takes one ASCII character or tab, got {c:?}"
+                )));
+            }
         },
     };
     let header = match reading.header.as_deref() {
@@ -120,7 +128,8 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
         let Some((column, kind)) = pair.rsplit_once('=') else {
             return Err(Failure::usage(format!("--types takes COL=TYPE as in zip=category, got {pair:?}")));
         };
-        let kind: ColumnType = kind.trim().parse().map_err(|e| Failure::usage(format!("--types {column}: {e}")))?;
+        let kind: ColumnType =
+            kind.trim().parse().map_err(|e| Failure::usage(format!("--types {column}: {e}")))?;
         types.insert(column.trim().to_string(), kind);
     }
     let text = types.iter().filter(|(_, k)| **k == ColumnType::Category).map(|(c, _)| c.clone()).collect();
@@ -142,7 +151,12 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     }
     Ok(Job {
         read: read_options(&t.reading, text)?,
-        learn: EncoderOptions { weight: t.weight.clone(), types, keep: t.keep.clone(), ignore: t.ignore.clone() },
+        learn: EncoderOptions {
+            weight: t.weight.clone(),
+            types,
+            keep: t.keep.clone(),
+            ignore: t.ignore.clone(),
+        },
         task: parsed("task", t.task.as_ref())?,
         class_weight: parsed("class-weight", t.class_weight.as_ref())?.unwrap_or_default(),
         test: parsed("test", t.test.as_ref())?.unwrap_or(Part::Fraction(0.2)),
@@ -220,12 +234,9 @@ pub fn resolved(t: &Training, prepared: &Prepared, outcome: &Outcome, folder: &P
         ..t.clone()
     };
     let toml = toml::to_string(&full).unwrap_or_default();
-    let command = format!("thalweg fit --config {}", quoted(&folder.join("config.toml").display().to_string()));
+    let command = format!(
+        "thalweg fit --config {}",
+        crate::show::quoted(&folder.join("config.toml").display().to_string())
+    );
     Resolved { toml, command }
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -19,8 +19,9 @@ pub enum Align {
 pub fn table(rows: &[Vec<String>], align: &[Align]) -> String {
     let columns = align.len();
     let cell_width = |s: &String| s.chars().count();
-    let widths: Vec<usize> =
-        (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(cell_width).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| rows.iter().filter_map(|r| r.get(c)).map(cell_width).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::from(" ");
@@ -54,6 +55,14 @@ pub fn number(x: f64, digits: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
+/// The line, cut with … if it is longer than `width`.
+pub fn cut(line: &str, width: usize) -> String {
+    match line.char_indices().nth(width) {
+        None => line.into(),
+        Some(_) => line.chars().take(width - 1).chain(['…']).collect(),
+    }
+}
+
 /// Breaks a paragraph into lines of at most `width` characters.
 pub fn wrap(text: &str, width: usize) -> String {
     let mut lines = String::new();
@@ -72,6 +81,16 @@ pub fn wrap(text: &str, width: usize) -> String {
     }
     lines.push('\n');
     lines
+}
+
+/// A word for a shell.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// A whole number with commas between thousands.

@@ -148,7 +148,8 @@ fn walk(
     let mut grads = Grads::zeros(layout);
     let mut losses = Vec::with_capacity(steps + 1);
     let mut arrived = None;
-    let line = |theta: &Params<f64>| Line { intercept: theta.tensor("bias")[0], slope: theta.tensor("weight")[0] };
+    let line =
+        |theta: &Params<f64>| Line { intercept: theta.tensor("bias")[0], slope: theta.tensor("weight")[0] };
     for t in 1..=steps {
         losses.push(model.gradient(&theta, batch, &mut grads).mean());
         let at = At { step: t as u64, penalty: Penalty::default() };
@@ -172,7 +173,11 @@ mod tests {
         let demo = demo(42, 1000).unwrap();
         let taken = demo.gd.arrived.unwrap();
         // From zero the error's share along the flattest direction is below 1, so theory is an upper bound, and near.
-        assert!(taken <= demo.predicted_steps && 2 * taken > demo.predicted_steps, "{taken} {}", demo.predicted_steps);
+        assert!(
+            taken <= demo.predicted_steps && 2 * taken > demo.predicted_steps,
+            "{taken} {}",
+            demo.predicted_steps
+        );
         assert!(demo.gd.end.distance(demo.exact) < 1e-9);
         assert!(demo.adam.end.distance(demo.exact) < 1e-3);
         assert!(demo.slow_gd.arrived.is_none() && demo.slow_adam.arrived.is_none());

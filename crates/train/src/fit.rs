@@ -167,7 +167,8 @@ pub fn fit<F: Float>(
     let mut theta = start;
     let mut evaluated = theta.clone();
     let mut grads = Grads::zeros(objective.layout());
-    let mut tell = |event: Event<'_>| observers.iter_mut().try_for_each(|o| o.event(&event)).map_err(FitError::Observer);
+    let mut tell =
+        |event: Event<'_>| observers.iter_mut().try_for_each(|o| o.event(&event)).map_err(FitError::Observer);
     tell(Event::Start {
         epochs: options.epochs,
         steps_per_epoch: batches.per_epoch() as u64,
@@ -294,7 +295,11 @@ pub fn fit<F: Float>(
         {
             break Stop::Patience;
         }
-        still = if (previous - train_loss).abs() <= options.loss_tolerance * train_loss.abs() { still + 1 } else { 0 };
+        still = if (previous - train_loss).abs() <= options.loss_tolerance * train_loss.abs() {
+            still + 1
+        } else {
+            0
+        };
         previous = train_loss;
         if options.loss_tolerance > 0.0 && still >= STILL {
             break Stop::Loss;

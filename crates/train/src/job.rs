@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use thalweg_core::{Layout, Objective, Params, Penalty, Threads};
 use thalweg_data::{
-    BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, Part, ReadOptions, Split, SplitBy,
-    SplitOptions, Table, Target, Task, TaskKind, read,
+    BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, Part, ReadOptions, Split,
+    SplitBy, SplitOptions, Table, Target, Task, TaskKind, read,
 };
 use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
@@ -183,6 +183,11 @@ pub struct TrainOptions {
 }
 
 impl Outcome {
+    /// The score on the test rows, or on the training rows where there are none.
+    pub fn shown_score(&self) -> f64 {
+        self.test.as_ref().unwrap_or(&self.train).score.value
+    }
+
     /// Whether there is a model to keep: a diverged run has one only if it was better than the start at some time.
     pub fn usable(&self) -> bool {
         self.fitted.diverged.is_none_or(|d| d.has_best)
@@ -223,7 +228,8 @@ impl Prepared {
         if let SplitBy::Column(column) = &job.split {
             learn.ignore.push(column.clone());
         }
-        let (mut encoder, said) = Encoder::learn(table, &split.train, Some(&target), &learn).map_err(DataError::from)?;
+        let (mut encoder, said) =
+            Encoder::learn(table, &split.train, Some(&target), &learn).map_err(DataError::from)?;
         notes.extend(said.iter().map(ToString::to_string));
         let classes = match &target.task {
             Task::Classes(classes) => classes.clone(),
@@ -235,7 +241,11 @@ impl Prepared {
             _ => Loss::SOFTMAX,
         });
         if loss.task() == losses::Task::TwoClasses && classes.len() > 2 {
-            let message = format!("{loss} is for two classes, and {:?} has {}; take softmax", job.target, classes.len());
+            let message = format!(
+                "{loss} is for two classes, and {:?} has {}; take softmax",
+                job.target,
+                classes.len()
+            );
             return Err(JobError::Setting(message));
         }
         if let (losses::Task::Count, Some(code)) = (loss.task(), &mut encoder.target) {
@@ -278,12 +288,27 @@ impl Prepared {
         let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / train.len() as f64 };
         let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
         let rows = train.len();
-        let batch = job.batch.unwrap_or(if rows <= FULL_UP_TO { BatchSize::Full } else { BatchSize::Rows(BATCH) });
+        let batch =
+            job.batch.unwrap_or(if rows <= FULL_UP_TO { BatchSize::Full } else { BatchSize::Rows(BATCH) });
         // A batch of all rows is the full batch.
         let batch = if batch.of(rows) == rows { BatchSize::Full } else { batch };
         let per_epoch = rows.div_ceil(batch.of(rows)) as u64;
         let epochs = job.epochs.unwrap_or_else(|| LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)));
-        Ok(Self { encoder, split, train, valid, test, loss, metric, penalty, batch, epochs, notes, answer, job })
+        Ok(Self {
+            encoder,
+            split,
+            train,
+            valid,
+            test,
+            loss,
+            metric,
+            penalty,
+            batch,
+            epochs,
+            notes,
+            answer,
+            job,
+        })
     }
 
     /// The names of the classes; empty for numbers.
@@ -299,6 +324,15 @@ impl Prepared {
     /// The steps of a whole run at a batch size.
     pub fn steps(&self, batch: BatchSize) -> u64 {
         self.epochs * self.train.len().div_ceil(batch.of(self.train.len())) as u64
+    }
+
+    /// The batch size of a member of a comparison.
+    pub fn batch_of(&self, member: &crate::compare::table::Member) -> BatchSize {
+        match member.batch {
+            Some(BatchSize::Rows(n)) if n >= self.train.len() => BatchSize::Full,
+            Some(batch) => batch,
+            None => self.batch,
+        }
     }
 
     /// The model without training.
@@ -489,7 +523,8 @@ impl Prepared {
     /// # Errors
     /// [`RunError::Write`].
     pub fn write_split(&self, file: &Path) -> Result<(), RunError> {
-        write_whole(file, |out| self.split.write(out)).map_err(|source| RunError::Write { file: file.into(), source })
+        write_whole(file, |out| self.split.write(out))
+            .map_err(|source| RunError::Write { file: file.into(), source })
     }
 }
 
@@ -519,7 +554,11 @@ fn target_note(job: &Job, target: &Target) -> String {
         }
         Task::Number => ("a number".into(), "classes"),
     };
-    let how = if job.task.is_some() || job.loss.is_some() { String::new() } else { format!(" (--task {other} to change that)") };
+    let how = if job.task.is_some() || job.loss.is_some() {
+        String::new()
+    } else {
+        format!(" (--task {other} to change that)")
+    };
     let mut note = format!("target {:?}: {what}{how}; {} rows", job.target, target.rows.len());
     for (n, why) in [(target.missing, "without a target"), (target.weightless, "of weight 0")] {
         if n > 0 {
@@ -537,7 +576,11 @@ fn metric(job: &Job, classes: &[String]) -> Result<Metric, JobError> {
         return Err(JobError::Setting(message));
     }
     if metric == Metric::RocAuc && classes.len() > 2 {
-        return Err(JobError::Setting(format!("roc_auc is for two classes, and {:?} has {}", job.target, classes.len())));
+        return Err(JobError::Setting(format!(
+            "roc_auc is for two classes, and {:?} has {}",
+            job.target,
+            classes.len()
+        )));
     }
     Ok(metric)
 }
@@ -574,6 +617,7 @@ fn weigh_classes(train: &mut Dataset<f64>, classes: &[String], weight: &ClassWei
 
 /// The reason of a stop that a person may want to act on.
 pub fn advice(stop: Stop, tolerance: f64) -> Option<String> {
-    (stop == Stop::Epochs && tolerance > 0.0)
-        .then(|| format!("the gradient is still above the tolerance {tolerance}: more --epochs bring the loss lower"))
+    (stop == Stop::Epochs && tolerance > 0.0).then(|| {
+        format!("the gradient is still above the tolerance {tolerance}: more --epochs bring the loss lower")
+    })
 }

@@ -184,7 +184,11 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
             }
         }
     };
-    Score { metric, value, interval: interval.filter(|(a, b)| a.is_finite() && b.is_finite() && value.is_finite()) }
+    Score {
+        metric,
+        value,
+        interval: interval.filter(|(a, b)| a.is_finite() && b.is_finite() && value.is_finite()),
+    }
 }
 
 /// Weighted mean, its standard error, and how many rows count.
@@ -295,7 +299,9 @@ mod tests {
         assert!((classes(&proba, &truth, Metric::LogLoss, None) - by_hand).abs() < 1e-15);
         let weight = [1.0, 0.0, 2.0, 1.0];
         assert_eq!(classes(&proba, &truth, Metric::Accuracy, Some(&weight)), 0.75);
-        assert!(score(Metric::R2, Predicted::Classes { k: 2, proba: &proba, truth: &truth }, None).value.is_nan());
+        assert!(
+            score(Metric::R2, Predicted::Classes { k: 2, proba: &proba, truth: &truth }, None).value.is_nan()
+        );
     }
 
     #[test]

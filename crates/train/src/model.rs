@@ -86,7 +86,8 @@ impl Model {
         let mut out = vec![0.0; data.len() * columns];
         // A table without targets has rows all the same.
         let none = if data.target.is_empty() { vec![0.0; data.len()] } else { vec![] };
-        let batch = if data.target.is_empty() { Batch { target: &none, ..data.batch() } } else { data.batch() };
+        let batch =
+            if data.target.is_empty() { Batch { target: &none, ..data.batch() } } else { data.batch() };
         self.linear.responses(&self.params, &batch, &mut out);
         let (center, scale) = target_scale(&self.encoder);
         if self.classes().is_empty() {
@@ -126,7 +127,8 @@ impl Model {
         let (center, scale) = target_scale(&self.encoder);
         let outputs = self.linear.shape().outputs;
         let weight = self.params.tensor("weight");
-        let bias = if self.linear.shape().intercept { self.params.tensor("bias") } else { &vec![0.0; outputs] };
+        let bias =
+            if self.linear.shape().intercept { self.params.tensor("bias") } else { &vec![0.0; outputs] };
         let coefficients: Vec<f64> =
             weight.iter().enumerate().map(|(i, w)| scale * w / features[i % features.len()].scale).collect();
         let intercept = (0..outputs).map(|k| {

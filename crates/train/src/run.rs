@@ -50,7 +50,8 @@ impl RunFolder {
         };
         if let Some(folder) = out {
             make(folder, true)?;
-            let mut entries = fs::read_dir(folder).map_err(|source| RunError::Make { folder: folder.into(), source })?;
+            let mut entries =
+                fs::read_dir(folder).map_err(|source| RunError::Make { folder: folder.into(), source })?;
             if entries.next().is_some() && !force {
                 return Err(RunError::NotEmpty { folder: folder.into() });
             }
@@ -86,7 +87,8 @@ impl RunFolder {
     /// [`RunError::Write`].
     pub fn write(&self, name: &str, text: &str) -> Result<(), RunError> {
         let file = self.file(name);
-        write_whole(&file, |out| out.write_all(text.as_bytes())).map_err(|source| RunError::Write { file, source })
+        write_whole(&file, |out| out.write_all(text.as_bytes()))
+            .map_err(|source| RunError::Write { file, source })
     }
 
     /// Removes the folder if nothing was written into it: a run that failed early leaves nothing behind.

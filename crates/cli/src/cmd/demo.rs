@@ -6,8 +6,8 @@ use std::path::Path as FilePath;
 use thalweg_models::saved::write_whole;
 use thalweg_train::demo::{Demo, Line as Fit, NEAR, POINTS, Path, demo};
 use thalweg_train::report::{
-    Axis, Cell, Cloud, Column, Line, Pairs, Report, Row, Scatter, Section, Series, Spacing, Style, Table, Text, html,
-    terminal,
+    Axis, Cell, Cloud, Column, Line, Pairs, Report, Row, Scatter, Section, Series, Spacing, Style, Table,
+    Text, html, terminal,
 };
 
 use crate::args;
@@ -177,7 +177,10 @@ fn page(demo: &Demo) -> Report {
         let steps = Cell::shown(path.arrived.map_or(f64::INFINITY, |s| s as f64), arrived(path));
         let theory = predicted.map_or(Cell::default(), |n| Cell::shown(n as f64, n.to_string()));
         let loss = Cell::shown(path.losses[STEPS], number(path.losses[STEPS], 7));
-        table.rows.push(Row::new(vec![path.name.clone().into(), line(path.end).into(), loss, steps, theory]).coloured(colour));
+        table.rows.push(
+            Row::new(vec![path.name.clone().into(), line(path.end).into(), loss, steps, theory])
+                .coloured(colour),
+        );
     };
     row(&demo.gd, Some(demo.predicted_steps), 0);
     row(&demo.adam, None, 1);

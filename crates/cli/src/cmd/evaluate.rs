@@ -22,7 +22,10 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
     let metric = match args.metric.as_deref().map(Metric::parse).transpose().map_err(Failure::usage)? {
         Some(metric) if metric.is_for_classes() != (classes > 0) => {
             let is = if classes > 0 { "classes" } else { "a number" };
-            return Err(Failure::usage(format!("the metric {} does not fit: the model predicts {is}", metric.name())));
+            return Err(Failure::usage(format!(
+                "the metric {} does not fit: the model predicts {is}",
+                metric.name()
+            )));
         }
         Some(metric) => metric,
         None => stored.unwrap_or(if classes > 0 { Metric::Accuracy } else { Metric::R2 }),
@@ -41,7 +44,8 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
     let loss = model.mean_loss(&data);
     let mut out = std::io::stdout().lock();
     if args.json {
-        let scores: serde_json::Map<_, _> = all.iter().map(|s| (s.metric.name().to_string(), json!(s.value))).collect();
+        let scores: serde_json::Map<_, _> =
+            all.iter().map(|s| (s.metric.name().to_string(), json!(s.value))).collect();
         let document = json!({
             "task": if classes > 0 { "classes" } else { "number" },
             "target": model.target(),
@@ -63,11 +67,22 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
     if let Some(note) = model.encoder.extra_columns(&table) {
         eprintln!("{note}");
     }
-    let left = if missing > 0 { format!(" ({} without a target left out)", count(missing as u64)) } else { String::new() };
-    writeln!(out, "{} on {} rows of {}{left}", model.target(), count(rows.len() as u64), args.data.display())?;
+    let left = if missing > 0 {
+        format!(" ({} without a target left out)", count(missing as u64))
+    } else {
+        String::new()
+    };
+    writeln!(
+        out,
+        "{} on {} rows of {}{left}",
+        model.target(),
+        count(rows.len() as u64),
+        args.data.display()
+    )?;
     let mut table = vec![vec!["score".to_string(), "value".into(), "95% interval".into()]];
     for s in &all {
-        let interval = s.interval.map_or(String::new(), |(a, b)| format!("{} to {}", number(a, 4), number(b, 4)));
+        let interval =
+            s.interval.map_or(String::new(), |(a, b)| format!("{} to {}", number(a, 4), number(b, 4)));
         table.push(vec![s.metric.title().into(), number(s.value, 5), interval]);
     }
     table.push(vec![format!("loss ({})", model.loss()), number(loss, 5), String::new()]);

@@ -41,7 +41,8 @@ pub fn run(args: &args::Fit) -> Result<(), Failure> {
     let (plan, rate) = prepared.plan().map_err(settings::failure)?;
     rate.iter().for_each(|note| say(note));
 
-    let folder = RunFolder::create(args.output.out.as_deref(), &prepared.job.data, args.output.force).map_err(Failure::run)?;
+    let folder = RunFolder::create(args.output.out.as_deref(), &prepared.job.data, args.output.force)
+        .map_err(Failure::run)?;
     let done = train(args, &training, &prepared, &plan, &folder);
     if done.is_err() {
         folder.remove_if_empty();
@@ -65,7 +66,9 @@ fn train(
     plan: &thalweg_optim::Plan,
     folder: &RunFolder,
 ) -> Result<(), Failure> {
-    let file = |name: &'static str| move |e: std::io::Error| Failure::Run(format!("cannot write {}: {e}", folder.file(name).display()));
+    let file = |name: &'static str| {
+        move |e: std::io::Error| Failure::Run(format!("cannot write {}: {e}", folder.file(name).display()))
+    };
     let mut metrics = MetricsFile::create(&folder.file("metrics.jsonl")).map_err(file("metrics.jsonl"))?;
     let mut bar = progress::observer(args.output.quiet);
     let options = TrainOptions { probes: vec![], threads: prepared.job.threads.clone() };
@@ -89,12 +92,20 @@ fn train(
     prepared.write_split(&folder.file("split.csv")).map_err(Failure::run)?;
     let sha256 = outcome.model.to_saved().save(&folder.file("model.safetensors")).map_err(Failure::run)?;
     if !args.output.no_report {
-        let page = FitPage { prepared, outcome: &outcome, config: toml, command, versions: &versions(), sha256: &sha256 };
+        let page = FitPage {
+            prepared,
+            outcome: &outcome,
+            config: toml,
+            command,
+            versions: &versions(),
+            sha256: &sha256,
+        };
         folder.write("report.html", &html(&fit_page(&page))).map_err(Failure::run)?;
     }
     let mut out = std::io::stdout().lock();
     if args.output.json {
-        serde_json::to_writer(&mut out, &document(prepared, &outcome, folder, &sha256)).map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &document(prepared, &outcome, folder, &sha256))
+            .map_err(Failure::run)?;
         writeln!(out)?;
     } else if !args.output.quiet {
         write!(out, "{}", text(args, prepared, &outcome, folder, command, &sha256))?;
@@ -162,7 +173,8 @@ fn text(
         text.push('\n');
     };
     let fitted = &outcome.fitted;
-    let of = |best: u64| if best < fitted.epochs { format!(", weights of epoch {best}") } else { String::new() };
+    let of =
+        |best: u64| if best < fitted.epochs { format!(", weights of epoch {best}") } else { String::new() };
     say(format!(
         "{}: {} steps in {} epochs, {}{}",
         fitted.stop,
@@ -176,9 +188,14 @@ fn text(
     let metric = prepared.metric.title();
     match &outcome.test {
         Some(scored) => {
-            let interval = scored.score.interval.map(|(a, b)| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
+            let interval =
+                scored.score.interval.map(|(a, b)| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
             let who = if prepared.classes().is_empty() { "the mean" } else { "the majority class" };
-            let beside = if scored.baseline.is_finite() { format!("; {who} gets {}", number(scored.baseline, 4)) } else { String::new() };
+            let beside = if scored.baseline.is_finite() {
+                format!("; {who} gets {}", number(scored.baseline, 4))
+            } else {
+                String::new()
+            };
             say(format!(
                 "{metric} {}{} on {} test rows{beside}",
                 number(scored.score.value, 4),
@@ -186,7 +203,10 @@ fn text(
                 count(scored.rows as u64)
             ));
         }
-        None => say(format!("{metric} {} on the training rows; no test rows, so no honest score", number(outcome.train.score.value, 4))),
+        None => say(format!(
+            "{metric} {} on the training rows; no test rows, so no honest score",
+            number(outcome.train.score.value, 4)
+        )),
     }
     say(String::new());
     say("Largest weights, per standard deviation or category; coefficients in original units".into());

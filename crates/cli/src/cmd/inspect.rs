@@ -37,15 +37,33 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
     }
     let classes = model.classes();
     let what = if classes.is_empty() { "a number".into() } else { format!("classes {}", classes.join(", ")) };
-    writeln!(out, "model      {}, {} features, {} outputs", shape.expression(), shape.inputs(), shape.outputs)?;
+    writeln!(
+        out,
+        "model      {}, {} features, {} outputs",
+        shape.expression(),
+        shape.inputs(),
+        shape.outputs
+    )?;
     writeln!(out, "target     {}: {what}", model.target())?;
-    writeln!(out, "loss       {}, l1 {}, l2 {}", model.loss(), number(model.training.l1, 4), number(model.training.l2, 4))?;
+    writeln!(
+        out,
+        "loss       {}, l1 {}, l2 {}",
+        model.loss(),
+        number(model.training.l1, 4),
+        number(model.training.l2, 4)
+    )?;
     writeln!(out, "trained    {} rows, seed {}", count(model.training.rows), model.training.seed)?;
     writeln!(out, "optimizer  {}", model.training.optimizer)?;
     if let Some(score) = &model.score {
         let interval = score.interval.map(|[a, b]| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
         let interval = interval.unwrap_or_default();
-        writeln!(out, "score      {} {}{interval} on {} rows", score.metric, number(score.value, 4), count(score.rows))?;
+        writeln!(
+            out,
+            "score      {} {}{interval} on {} rows",
+            score.metric,
+            number(score.value, 4),
+            count(score.rows)
+        )?;
     }
     writeln!(out)?;
     let most = if args.all { usize::MAX } else { SHOWN };
@@ -60,7 +78,13 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
 /// Intercepts and the largest weights as a table.
 pub fn table(coefficients: &Coefficients, classes: &[String], most: usize, numbers: Align) -> String {
     let by_class = coefficients.sorted.iter().any(|c| c.class.is_some());
-    let mut rows = vec![vec!["feature".to_string(), "category".into(), "class".into(), "coefficient".into(), "weight".into()]];
+    let mut rows = vec![vec![
+        "feature".to_string(),
+        "category".into(),
+        "class".into(),
+        "coefficient".into(),
+        "weight".into(),
+    ]];
     for c in coefficients.sorted.iter().take(most) {
         rows.push(vec![
             c.feature.clone(),

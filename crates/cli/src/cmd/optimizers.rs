@@ -94,8 +94,16 @@ fn list() -> String {
     let mut text = String::new();
     rows("Optimizers", ALL.iter().map(|e| (e.name, e.summary.to_string())), &mut text);
     rows("Short names", ALIASES.iter().map(|a| (a.0, format!("{}: {}", a.1, a.2))), &mut text);
-    rows("Around an optimizer, as in clip(1) | adam | ema(0.999)", STAGES.iter().map(|s| (s.name, s.summary.into())), &mut text);
-    rows("Schedules, as in adam(lr=cosine(0.05, warmup=5%))", CURVES.iter().map(|c| (c.name, c.formula.into())), &mut text);
+    rows(
+        "Around an optimizer, as in clip(1) | adam | ema(0.999)",
+        STAGES.iter().map(|s| (s.name, s.summary.into())),
+        &mut text,
+    );
+    rows(
+        "Schedules, as in adam(lr=cosine(0.05, warmup=5%))",
+        CURVES.iter().map(|c| (c.name, c.formula.into())),
+        &mut text,
+    );
     text.push_str("thalweg optimizers NAME shows one with its hyperparameters.\n");
     text
 }
@@ -126,7 +134,10 @@ fn describe(name: &str) -> String {
         text.push_str(&format!("{}: {}\n\n", stage.name, stage.summary));
         hypers(stage.hyper, &mut text);
     } else if let Some(curve) = CURVES.iter().find(|c: &&&Curve| c.name == name) {
-        text.push_str(&format!("{}: {}\nk counts steps from 0 after the warm-up\n\n", curve.name, curve.formula));
+        text.push_str(&format!(
+            "{}: {}\nk counts steps from 0 after the warm-up\n\n",
+            curve.name, curve.formula
+        ));
         let lr = Hyper::required("lr", thalweg_core::hyper::Range::NON_NEGATIVE, "the rate it starts from");
         hypers(&[&[lr], curve.hyper].concat(), &mut text);
         for length in curve.lengths {

@@ -26,8 +26,10 @@ pub fn run(args: &args::Predict) -> Result<(), Failure> {
     let data: Dataset<f64> = model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)?;
     let responses = model.respond(&data);
     match &args.out {
-        Some(path) => write_whole(path, |out| write(&model, &responses, args.proba, &mut io::BufWriter::new(out)))
-            .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display()))),
+        Some(path) => {
+            write_whole(path, |out| write(&model, &responses, args.proba, &mut io::BufWriter::new(out)))
+                .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))
+        }
         None => Ok(write(&model, &responses, args.proba, &mut io::BufWriter::new(io::stdout().lock()))?),
     }
 }
@@ -63,5 +65,9 @@ fn write(model: &Model, responses: &[f64], proba: bool, out: &mut impl Write) ->
 /// A field of CSV: in quotes if it needs them.
 fn field(text: &str) -> String {
     let blank = text.starts_with(' ') || text.ends_with(' ') || text.is_empty();
-    if blank || text.contains(['"', ',', '\n', '\r', ';', '\t', '|']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+    if blank || text.contains(['"', ',', '\n', '\r', ';', '\t', '|']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
 }

@@ -5,7 +5,7 @@ use thalweg_core::{At, Batch, Grads, NoOracle, Objective, Params, Penalty, Threa
 use thalweg_models::functions::{Entry, Function};
 use thalweg_optim::{Horizon, Plan, Setup};
 
-use super::search::{Search, rates};
+use super::search::{ON_FUNCTIONS, Search};
 
 /// One optimizer's way over the plane.
 #[derive(Clone, Debug, Serialize)]
@@ -37,9 +37,18 @@ pub struct Path {
 }
 
 /// Walks every plan from one start; an open rate gets the best of nine by the last value.
-pub fn compare_on_function(entry: &'static Entry, start: (f64, f64), steps: usize, plans: &[Plan]) -> Vec<Path> {
+pub fn compare_on_function(
+    entry: &'static Entry,
+    start: (f64, f64),
+    steps: usize,
+    plans: &[Plan],
+) -> Vec<Path> {
     let mut paths: Vec<Path> = plans.iter().map(|plan| member(entry, start, steps, plan)).collect();
-    let lowest = paths.iter().flat_map(|p| p.values.iter().copied()).filter(|v| v.is_finite()).fold(f64::MAX, f64::min);
+    let lowest = paths
+        .iter()
+        .flat_map(|p| p.values.iter().copied())
+        .filter(|v| v.is_finite())
+        .fold(f64::MAX, f64::min);
     let first = (entry.value)(start.0, start.1);
     let common = lowest + 0.01 * (first - lowest);
     for path in &mut paths {
@@ -57,12 +66,16 @@ fn member(entry: &'static Entry, start: (f64, f64), steps: usize, plan: &Plan) -
         plan.fill_lr(lr);
         plan
     };
-    let ends = rates().into_iter().map(|lr| {
+    let ends = ON_FUNCTIONS.into_iter().map(|lr| {
         let path = walk(entry, start, steps, &with(lr));
         if path.diverged { f64::NAN } else { path.value }
     });
-    let search = Search::new(&rates(), ends.collect());
-    Path { lr: search.rate(), search: Some(search.clone()), ..walk(entry, start, steps, &with(search.rate())) }
+    let search = Search::new(&ON_FUNCTIONS, ends.collect());
+    Path {
+        lr: search.rate(),
+        search: Some(search.clone()),
+        ..walk(entry, start, steps, &with(search.rate()))
+    }
 }
 
 fn walk(entry: &'static Entry, start: (f64, f64), steps: usize, plan: &Plan) -> Path {

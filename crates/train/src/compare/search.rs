@@ -2,13 +2,10 @@
 
 use serde::Serialize;
 
-/// How many rates are tried: half decades from 10⁻⁴ to 1.
-pub const RATES: usize = 9;
-
-/// The rates: 1e-4, 3.2e-4, 1e-3, …, 1, to two digits.
-pub fn rates() -> [f64; RATES] {
-    [1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1.0]
-}
+/// For functions of the plane, whose curvature may be in the thousands: half decades from 10⁻⁴ to 1.
+pub const ON_FUNCTIONS: [f64; 9] = [1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1.0];
+/// For tables, whose features are standardised: half decades from 10⁻³ to 10.
+pub const ON_TABLES: [f64; 9] = [1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1.0, 3.2, 10.0];
 
 /// What each rate ended with, and which was taken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,9 +45,10 @@ mod tests {
 
     #[test]
     fn diverged_rates_are_never_taken() {
-        let search = Search::new(&rates(), vec![3.0, 2.0, 1.0, 1.0, 2.0, 3.0, f64::NAN, f64::INFINITY, f64::NAN]);
+        let search =
+            Search::new(&ON_FUNCTIONS, vec![3.0, 2.0, 1.0, 1.0, 2.0, 3.0, f64::NAN, f64::INFINITY, f64::NAN]);
         assert_eq!((search.best, search.rate(), search.at_the_edge()), (Some(2), 1e-3, false));
         assert_eq!(search.losses[7], None);
-        assert_eq!(Search::new(&rates(), vec![f64::NAN; 9]).best, None);
+        assert_eq!(Search::new(&ON_FUNCTIONS, vec![f64::NAN; 9]).best, None);
     }
 }

@@ -8,7 +8,7 @@ use thalweg_core::Threads;
 use thalweg_data::BatchSize;
 use thalweg_optim::Plan;
 
-use super::search::{Search, rates};
+use super::search::{ON_TABLES, Search};
 use crate::job::{JobError, Outcome, Prepared, TrainOptions};
 use crate::stop::Stop;
 
@@ -24,8 +24,8 @@ pub struct Member {
     pub label: String,
     /// The optimizer; an open rate is searched.
     pub plan: Plan,
-    /// Rows in a batch.
-    pub batch: BatchSize,
+    /// Rows in a batch; what the preparation decided if absent.
+    pub batch: Option<BatchSize>,
 }
 
 /// What it took to come near the best loss.
@@ -70,6 +70,52 @@ pub struct Compared {
     pub best_loss: f64,
 }
 
+impl Compared {
+    /// The place of the run that ended with the lowest objective.
+    pub fn lowest(&self) -> Option<usize> {
+        let loss = |i: usize| self.runs[i].outcome.fitted.train_loss;
+        let ended = |&i: &usize| !self.runs[i].diverged() && loss(i).is_finite();
+        (0..self.runs.len()).filter(ended).min_by(|&a, &b| loss(a).total_cmp(&loss(b)))
+    }
+}
+
+/// A member over several seeds: lowest, median and highest of those runs that did not diverge.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The name for people.
+    pub label: String,
+    /// The final objective.
+    pub loss: [f64; 3],
+    /// The score on the test rows (on the training rows where there are none).
+    pub score: [f64; 3],
+    /// How many runs diverged.
+    pub diverged: usize,
+    /// How many runs there were.
+    pub seeds: usize,
+}
+
+/// Puts the same members' runs of several seeds together.
+pub fn spreads(seeds: &[Compared]) -> Vec<Spread> {
+    let Some(first) = seeds.first() else { return vec![] };
+    let of = |i: usize, f: &dyn Fn(&Ran) -> f64| {
+        let mut values: Vec<f64> =
+            seeds.iter().map(|c| &c.runs[i]).filter(|r| !r.diverged()).map(f).collect();
+        values.sort_by(f64::total_cmp);
+        match values.len() {
+            0 => [f64::NAN; 3],
+            n => [values[0], 0.5 * (values[(n - 1) / 2] + values[n / 2]), values[n - 1]],
+        }
+    };
+    let spread = |(i, run): (usize, &Ran)| Spread {
+        label: run.member.label.clone(),
+        loss: of(i, &|r| r.outcome.fitted.train_loss),
+        score: of(i, &|r| r.outcome.shown_score()),
+        diverged: seeds.iter().filter(|c| c.runs[i].diverged()).count(),
+        seeds: seeds.len(),
+    };
+    first.runs.iter().enumerate().map(spread).collect()
+}
+
 /// Trains every member on `prepared`. A member without a rate gets the best of nine, each with the whole budget, chosen by the
 /// loss on validation rows where there are any, else by the objective on the training rows; never by the test rows.
 ///
@@ -89,16 +135,18 @@ pub fn compare_on_table(
         if let Some(search) = &search {
             member.plan.fill_lr(search.rate());
         }
-        let steps = prepared.steps(member.batch);
+        let batch = prepared.batch_of(&member);
+        let steps = prepared.steps(batch);
         let options = TrainOptions { probes: probe_steps(steps), threads: threads.clone() };
-        let outcome = prepared.train(&member.plan, member.batch, &options, &mut [], interrupt)?;
+        let outcome = prepared.train(&member.plan, batch, &options, &mut [], interrupt)?;
         let ran = Ran { member, search, outcome, reached: None };
         done(&ran);
         runs.push(ran);
     }
     let probes = || runs.iter().flat_map(|r| r.outcome.history.probes.iter()).filter(|p| p.loss.is_finite());
     let ends = runs.iter().filter(|r| !r.diverged()).map(|r| r.outcome.fitted.train_loss);
-    let best_loss = probes().map(|p| p.loss).chain(ends).filter(|l| l.is_finite()).fold(f64::INFINITY, f64::min);
+    let best_loss =
+        probes().map(|p| p.loss).chain(ends).filter(|l| l.is_finite()).fold(f64::INFINITY, f64::min);
     let first_loss = probes().find(|p| p.step == 0).map_or(f64::NAN, |p| p.loss);
     let common = best_loss + COMMON * (first_loss - best_loss);
     for run in &mut runs {
@@ -110,13 +158,13 @@ pub fn compare_on_table(
 
 /// The runs of a search go side by side, one thread each: their results do not depend on it.
 fn search(prepared: &Prepared, member: &Member, interrupt: &AtomicBool) -> Result<Search, JobError> {
-    let tried: Result<Vec<f64>, JobError> = rates()
+    let tried: Result<Vec<f64>, JobError> = ON_TABLES
         .par_iter()
         .map(|&lr| {
             let mut plan = member.plan.clone();
             plan.fill_lr(lr);
             let options = TrainOptions { probes: vec![], threads: Threads::serial() };
-            let outcome = prepared.train(&plan, member.batch, &options, &mut [], interrupt)?;
+            let outcome = prepared.train(&plan, prepared.batch_of(member), &options, &mut [], interrupt)?;
             Ok(match (&outcome.fitted.stop, outcome.fitted.valid_loss) {
                 (Stop::Diverged, _) => f64::NAN,
                 (_, Some(valid)) => valid,
@@ -124,7 +172,7 @@ fn search(prepared: &Prepared, member: &Member, interrupt: &AtomicBool) -> Resul
             })
         })
         .collect();
-    Ok(Search::new(&rates(), tried?))
+    Ok(Search::new(&ON_TABLES, tried?))
 }
 
 /// 0, 1, 2, … and then ever wider apart, up to `steps`.

@@ -4,8 +4,8 @@ use crate::job::{Outcome, Prepared};
 use crate::metrics::argmax;
 use crate::model::Coefficients;
 use crate::report::{
-    self, Axis, Bar, BarGroup, Bars, Calibration, CalibrationBin, Cell, Cloud, Code, Column, Confusion, Line, Marker,
-    Pairs, Report, Roc, Row, Scatter, Section, Series, Size, Table, Text, human,
+    self, Axis, Bar, BarGroup, Bars, Calibration, CalibrationBin, Cell, Cloud, Code, Column, Confusion, Line,
+    Marker, Pairs, Report, Roc, Row, Scatter, Section, Series, Size, Table, Text, human,
 };
 use crate::score::{Judged, Scored};
 
@@ -41,7 +41,9 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
     let classes = outcome.model.classes();
     report.lead = match classes.len() {
         0 => format!("A linear model of the number `{}`, trained by gradient descent.", prepared.job.target),
-        k => format!("A linear model of `{}` ({k} classes), trained by gradient descent.", prepared.job.target),
+        k => {
+            format!("A linear model of `{}` ({k} classes), trained by gradient descent.", prepared.job.target)
+        }
     };
     report
         .fact("loss", prepared.loss.to_string())
@@ -61,7 +63,8 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
 
 fn headline(prepared: &Prepared, scored: &Scored, test: bool) -> report::Score {
     let baseline = if prepared.classes().is_empty() { "mean" } else { "majority class" };
-    let part = if test { "test rows, used for nothing else" } else { "validation rows, which chose the weights" };
+    let part =
+        if test { "test rows, used for nothing else" } else { "validation rows, which chose the weights" };
     report::Score {
         metric: scored.score.metric.title().into(),
         value: scored.score.value,
@@ -112,7 +115,10 @@ fn predictions(prepared: &Prepared, outcome: &Outcome, scored: &Scored) -> Secti
     let judged = &scored.judged;
     let part = if outcome.test.is_some() { "test rows" } else { "validation rows" };
     let mut section = Section::new(format!("Predictions on the {part}"));
-    let mut table = Table::new("Scores", vec![Column::text("score"), Column::number("value"), Column::text("95% interval")]);
+    let mut table = Table::new(
+        "Scores",
+        vec![Column::text("score"), Column::number("value"), Column::text("95% interval")],
+    );
     table.size = Size::Half;
     for score in &scored.all {
         let interval = score.interval.map_or("–".into(), |(a, b)| format!("{} to {}", human(a), human(b)));
@@ -143,7 +149,11 @@ fn some(n: usize) -> impl Iterator<Item = usize> {
 
 fn predicted_against_true(prepared: &Prepared, judged: &Judged) -> Scatter {
     let name = &prepared.job.target;
-    let mut chart = Scatter::new("Predicted against true", Axis::linear(format!("true {name}")), Axis::linear(format!("predicted {name}")));
+    let mut chart = Scatter::new(
+        "Predicted against true",
+        Axis::linear(format!("true {name}")),
+        Axis::linear(format!("predicted {name}")),
+    );
     chart.diagonal = Some("predicted = true".into());
     let rows = || some(judged.truth.len());
     let (x, y) = (rows().map(|i| judged.truth[i]).collect(), rows().map(|i| judged.predicted[i]).collect());
@@ -160,9 +170,15 @@ fn fitted_line(prepared: &Prepared, outcome: &Outcome) -> Option<Scatter> {
     }
     let coefficients = outcome.model.coefficients();
     let (intercept, slope) = (coefficients.intercept[0], coefficients.sorted[0].coefficient);
-    let mut chart = Scatter::new("The data and the line", Axis::linear(feature.name.clone()), Axis::linear(prepared.job.target.clone()));
+    let mut chart = Scatter::new(
+        "The data and the line",
+        Axis::linear(feature.name.clone()),
+        Axis::linear(prepared.job.target.clone()),
+    );
     let (center, scale) = crate::model::target_scale(&prepared.encoder);
-    for (name, data, colour) in [("training rows", Some(&prepared.train), 7), ("test rows", prepared.test.as_ref(), 1)] {
+    for (name, data, colour) in
+        [("training rows", Some(&prepared.train), 7), ("test rows", prepared.test.as_ref(), 1)]
+    {
         let Some(data) = data else { continue };
         let rows = || some(data.len());
         let x = rows().map(|i| data.dense[i] * feature.scale + feature.center).collect();
@@ -171,7 +187,8 @@ fn fitted_line(prepared: &Prepared, outcome: &Outcome) -> Option<Scatter> {
     }
     let all = chart.clouds.iter().flat_map(|c| c.x.iter().copied());
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-    let exponent = |z: f64| if prepared.loss.task() == thalweg_models::losses::Task::Count { libm::exp(z) } else { z };
+    let exponent =
+        |z: f64| if prepared.loss.task() == thalweg_models::losses::Task::Count { libm::exp(z) } else { z };
     let x: Vec<f64> = (0..=100).map(|i| low + (high - low) * f64::from(i) / 100.0).collect();
     let y = x.iter().map(|x| exponent(intercept + slope * x)).collect();
     let sign = if slope < 0.0 { '−' } else { '+' };
@@ -199,7 +216,8 @@ fn roc(positive: &str, judged: &Judged) -> Roc {
     let p = |i: usize| judged.predicted[2 * i + 1];
     let mut order: Vec<usize> = (0..truth.len()).collect();
     order.sort_by(|&a, &b| p(b).total_cmp(&p(a)));
-    let total = |class: usize| (0..truth.len()).filter(|&i| truth[i] == class).map(|i| judged.weight(i)).sum::<f64>();
+    let total =
+        |class: usize| (0..truth.len()).filter(|&i| truth[i] == class).map(|i| judged.weight(i)).sum::<f64>();
     let (negatives, positives) = (total(0), total(1));
     let mut curve = vec![(0.0, 0.0)];
     let mut half = (0.0, 0.0);
@@ -281,13 +299,19 @@ fn coefficients(outcome: &Outcome) -> Section {
     );
     let classes = outcome.model.classes();
     for (k, value) in intercept.iter().enumerate() {
-        let class = if intercept.len() > 1 { classes.get(k).cloned().unwrap_or_default() } else { String::new() };
+        let class =
+            if intercept.len() > 1 { classes.get(k).cloned().unwrap_or_default() } else { String::new() };
         table.rows.push(Row::new(vec!["(intercept)".into(), "".into(), class.into(), (*value).into()]));
     }
     for c in sorted.iter().take(1000) {
         let text = |t: &Option<String>| Cell::from(t.clone().unwrap_or_default());
-        let cells =
-            vec![c.feature.clone().into(), text(&c.level), text(&c.class), c.coefficient.into(), c.weight.into()];
+        let cells = vec![
+            c.feature.clone().into(),
+            text(&c.level),
+            text(&c.class),
+            c.coefficient.into(),
+            c.weight.into(),
+        ];
         table.rows.push(Row::new(cells));
     }
     let mut section = Section::new("What the model says").with(bars).with(table);

@@ -5,7 +5,8 @@ use thalweg_models::functions::Entry;
 use crate::compare::function::Path;
 use crate::compare::search::Search;
 use crate::report::{
-    self, Axis, Cell, Column, Contour, Line, Mark, Report, Row, Section, Series, Size, Spacing, Style, Table, human,
+    self, Axis, Cell, Column, Contour, Line, Mark, Report, Row, Section, Series, Size, Spacing, Style, Table,
+    human,
 };
 
 /// Points of the grid that level lines are drawn from, in each direction.
@@ -41,7 +42,8 @@ pub fn function_page(entry: &Entry, start: (f64, f64), steps: usize, paths: &[Pa
     values.cap(10.0);
     page.section(Section::new("Where each one goes").with(contour).with(values));
     page.section(Section::new("In numbers").with(table(paths)));
-    let searched = paths.iter().enumerate().filter_map(|(i, p)| Some((i, p.label.as_str(), p.search.as_ref()?)));
+    let searched =
+        paths.iter().enumerate().filter_map(|(i, p)| Some((i, p.label.as_str(), p.search.as_ref()?)));
     if let Some(strip) = search_strip(searched) {
         page.section(
             Section::new("Learning rates")
@@ -58,7 +60,12 @@ fn lowest(paths: &[Path]) -> Option<usize> {
 }
 
 fn way(path: &Path) -> report::Path {
-    report::Path { name: path.label.clone(), note: human(path.value), points: path.points.clone(), ..Default::default() }
+    report::Path {
+        name: path.label.clone(),
+        note: human(path.value),
+        points: path.points.clone(),
+        ..Default::default()
+    }
 }
 
 fn table(paths: &[Path]) -> Table {

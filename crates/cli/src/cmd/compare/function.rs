@@ -40,7 +40,11 @@ pub fn run(args: &args::Compare, name: &str) -> Result<(), Failure> {
         return Err(Failure::usage("--function takes no DATA, --lrs or --batches"));
     }
     let list = args.optimizers.as_deref().unwrap_or(DEFAULT);
-    let plans = split_list(list).into_iter().map(Plan::parse).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let plans = split_list(list)
+        .into_iter()
+        .map(Plan::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::usage)?;
     let steps = args.steps as usize;
     let paths = compare_on_function(entry, start, steps, &plans);
 
@@ -77,7 +81,8 @@ fn find(name: &str) -> Result<&'static Entry, Failure> {
 }
 
 fn point(text: &str) -> Result<(f64, f64), Failure> {
-    let numbers: Vec<f64> = text.split(',').filter_map(|x| x.trim().parse().ok()).filter(|x: &f64| x.is_finite()).collect();
+    let numbers: Vec<f64> =
+        text.split(',').filter_map(|x| x.trim().parse().ok()).filter(|x: &f64| x.is_finite()).collect();
     match numbers[..] {
         [x, y] if text.split(',').count() == 2 => Ok((x, y)),
         _ => Err(Failure::usage(format!("--start takes two numbers as in \"-1.5, 2\", got {text:?}"))),
@@ -85,7 +90,10 @@ fn point(text: &str) -> Result<(f64, f64), Failure> {
 }
 
 fn text(entry: &Entry, start: (f64, f64), steps: usize, paths: &[Path]) -> String {
-    let mut text = format!("{}: f(x, y) = {}\nfrom ({}, {}), {steps} steps\n\n", entry.name, entry.formula, start.0, start.1);
+    let mut text = format!(
+        "{}: f(x, y) = {}\nfrom ({}, {}), {steps} steps\n\n",
+        entry.name, entry.formula, start.0, start.1
+    );
     let least = entry.minima.first().map_or(0.0, |&(x, y)| (entry.value)(x, y));
     let mut chart = Line::new("", Axis::linear("step"), Axis::new("value above the least"));
     chart.y.spacing = Spacing::Log;

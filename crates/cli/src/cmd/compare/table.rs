@@ -1,4 +1,278 @@
-use crate::{args, failure::Failure};
-pub fn run(_: &args::Compare) -> Result<(), Failure> {
-    Err(Failure::usage("soon"))
+//! Optimizers, learning rates or batch sizes on a table.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use thalweg_core::expr::split_list;
+use thalweg_data::BatchSize;
+use thalweg_models::saved::write_whole;
+use thalweg_optim::{Plan, Schedule};
+use thalweg_train::compare::table::{Compared, Member, Ran, Spread, compare_on_table, spreads};
+use thalweg_train::job::Prepared;
+use thalweg_train::pages::{chosen, compare_page};
+use thalweg_train::report::{Axis, Line, Series, html, terminal};
+
+use super::function::DEFAULT;
+use crate::args;
+use crate::cmd::fit::{INTERRUPT, catch_interrupt};
+use crate::failure::Failure;
+use crate::settings;
+use crate::show::{self, Align, number};
+
+/// Runs `compare DATA`.
+pub fn run(args: &args::Compare) -> Result<(), Failure> {
+    let training = settings::merge(&args.training, &args.output)?;
+    let job = settings::job(&training, args.output.threads)?;
+    let members = members(args, &training)?;
+    if args.seeds == 0 {
+        return Err(Failure::usage("--seeds must be at least 1"));
+    }
+    if args.start.is_some() {
+        return Err(Failure::usage("--start goes with --function"));
+    }
+    catch_interrupt();
+    let say = |text: &str| {
+        if !args.output.quiet {
+            eprintln!("{text}");
+        }
+    };
+    let mut first: Option<Prepared> = None;
+    let mut all = Vec::new();
+    for seed in 0..args.seeds {
+        let mut job = job.clone();
+        job.seed += seed;
+        // The rate of each member is its own: the job's would fill only the default optimizer.
+        (job.plan, job.lr, job.schedule) = (None, None, None);
+        let prepared = Prepared::new(job).map_err(settings::failure)?;
+        if first.is_none() {
+            prepared.decisions().iter().for_each(|note| say(note));
+        }
+        let threads = prepared.job.threads.clone();
+        let compared = compare_on_table(&prepared, &members, &threads, &INTERRUPT, |ran| {
+            let seed = if args.seeds > 1 { format!(" (seed {})", prepared.job.seed) } else { String::new() };
+            say(&format!("{}{seed}: loss {}", ran.member.label, number(ran.outcome.fitted.train_loss, 5)));
+        });
+        all.push(compared.map_err(settings::failure)?);
+        if INTERRUPT.load(Ordering::Relaxed) {
+            return Err(Failure::Interrupted);
+        }
+        first.get_or_insert(prepared);
+    }
+    let (Some(prepared), Some(compared)) = (first, all.first()) else { return Ok(()) };
+    let spreads = spreads(&all);
+    let command = command(args, &training, &prepared);
+    let report = (!args.output.no_report).then(|| match &args.output.out {
+        Some(folder) => folder.join("report.html"),
+        None => {
+            let stem =
+                prepared.job.data.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            PathBuf::from(format!("compare-{stem}.html"))
+        }
+    });
+    if let Some(path) = &report {
+        let page = html(&compare_page(&prepared, compared, &spreads, &command));
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| write_whole(path, |out| out.write_all(page.as_bytes())))
+            .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))?;
+    }
+    let mut out = std::io::stdout().lock();
+    if args.output.json {
+        let rows: Vec<Value> =
+            compared.runs.iter().zip(&spreads).map(|(r, s)| document(&prepared, r, s, &report)).collect();
+        serde_json::to_writer(&mut out, &rows).map_err(Failure::run)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    write!(out, "{}", text(&prepared, compared, &spreads))?;
+    if let Some(path) = report {
+        writeln!(out, "\nCurves against steps, rows and seconds: {}", path.display())?;
+    }
+    Ok(())
+}
+
+/// Who takes part: optimizers, or one optimizer at several rates or batch sizes.
+fn members(args: &args::Compare, training: &args::Training) -> Result<Vec<Member>, Failure> {
+    let batch = |text: &str| text.parse::<BatchSize>().map_err(|e| Failure::usage(format!("--batches: {e}")));
+    let parse = |text: &str| -> Result<Plan, Failure> {
+        let mut plan = Plan::parse(text).map_err(Failure::usage)?;
+        if let (None, Some(schedule)) = (&plan.lr, &training.schedule) {
+            plan.lr = Some(Schedule::parse(schedule).map_err(Failure::usage)?);
+        }
+        if let Some(lr) = training.lr {
+            plan.fill_lr(lr);
+        }
+        Ok(plan)
+    };
+    let common = match &training.batch {
+        Some(text) => Some(text.parse::<BatchSize>().map_err(|e| Failure::usage(format!("--batch: {e}")))?),
+        None => None,
+    };
+    let one = || parse(training.optimizer.as_deref().unwrap_or("gd"));
+    let member = |label: String, plan: Plan, batch: Option<BatchSize>| Member { label, plan, batch };
+    let mut members = match (&args.optimizers, &args.lrs, &args.batches) {
+        (list, None, None) => {
+            if training.optimizer.is_some() && list.is_some() {
+                return Err(Failure::usage("--optimizers lists them all; leave --optimizer out"));
+            }
+            let list = list.as_deref().or(training.optimizer.as_deref()).unwrap_or(DEFAULT);
+            let plans =
+                split_list(list).into_iter().map(|text| Ok(member(text.into(), parse(text)?, common)));
+            plans.collect::<Result<Vec<_>, Failure>>()?
+        }
+        (None, Some(list), None) => {
+            let plan = one()?;
+            if !plan.lr_is_open() {
+                return Err(Failure::usage("--lrs gives the rates; leave the optimizer's lr and --lr out"));
+            }
+            let rate = |text: &str| {
+                let lr = text.parse().ok().filter(|x: &f64| *x >= 0.0 && x.is_finite());
+                let lr =
+                    lr.ok_or_else(|| Failure::usage(format!("--lrs takes numbers in [0, ∞), got {text:?}")))?;
+                let mut plan = plan.clone();
+                plan.fill_lr(lr);
+                Ok(member(format!("{} {text}", plan.short_name()), plan, common))
+            };
+            split_list(list).into_iter().map(rate).collect::<Result<Vec<_>, Failure>>()?
+        }
+        (None, None, Some(list)) => {
+            let plan = one()?;
+            let size = |text: &str| {
+                Ok(member(format!("{}, batch {text}", plan.short_name()), plan.clone(), Some(batch(text)?)))
+            };
+            split_list(list).into_iter().map(size).collect::<Result<Vec<_>, Failure>>()?
+        }
+        _ => return Err(Failure::usage("take one of --optimizers, --lrs and --batches")),
+    };
+    // Two members of one name could not be told apart.
+    for i in 1..members.len() {
+        let same = (0..i).filter(|&j| members[j].label == members[i].label).count();
+        if same > 0 {
+            members[i].label = format!("{} ({})", members[i].label, same + 1);
+        }
+    }
+    Ok(members)
+}
+
+fn command(args: &args::Compare, training: &args::Training, prepared: &Prepared) -> String {
+    let mut command = format!(
+        "thalweg compare {} --target {}",
+        show::quoted(&prepared.job.data.to_string_lossy()),
+        show::quoted(&prepared.job.target)
+    );
+    let texts = [
+        ("optimizers", args.optimizers.clone()),
+        ("optimizer", training.optimizer.clone()),
+        ("lrs", args.lrs.clone()),
+        ("batches", args.batches.clone()),
+        ("batch", training.batch.clone()),
+        ("loss", training.loss.clone()),
+        ("schedule", training.schedule.clone()),
+        ("lr", training.lr.map(|x| x.to_string())),
+        ("l1", training.l1.map(|x| x.to_string())),
+        ("l2", training.l2.map(|x| x.to_string())),
+        ("epochs", training.epochs.map(|x| x.to_string())),
+        ("test", training.test.clone()),
+        ("valid", training.valid.clone()),
+        ("split", training.split.clone()),
+        ("weight", training.weight.clone()),
+        ("class-weight", training.class_weight.clone()),
+        ("task", training.task.clone()),
+        ("metric", training.metric.clone()),
+        ("tolerance", training.tolerance.map(|x| x.to_string())),
+        ("seed", training.seed.map(|x| x.to_string())),
+        ("seeds", (args.seeds > 1).then(|| args.seeds.to_string())),
+        ("config", args.output.config.as_ref().map(|p| p.display().to_string())),
+    ];
+    for (flag, text) in texts {
+        if let Some(text) = text {
+            command += &format!(" --{flag} {}", show::quoted(&text));
+        }
+    }
+    command
+}
+
+fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<PathBuf>) -> Value {
+    let (outcome, fitted) = (&run.outcome, &run.outcome.fitted);
+    json!({
+        "task": if prepared.classes().is_empty() { "number" } else { "classes" },
+        "model": outcome.model.linear.shape().expression(),
+        "member": run.member.label,
+        "optimizer": outcome.optimizer,
+        "lr": outcome.lr,
+        "search": run.search,
+        "batch": prepared.batch_of(&run.member).to_string(),
+        "metric": prepared.metric.name(),
+        "score": outcome.test.as_ref().map(|s| s.score.value),
+        "train_score": outcome.train.score.value,
+        "train_loss": fitted.train_loss,
+        "valid_loss": fitted.valid_loss,
+        "test_loss": outcome.test_loss,
+        "epochs": fitted.epochs,
+        "steps": fitted.steps,
+        "stop": fitted.stop.word(),
+        "diverged": run.diverged(),
+        "seconds": fitted.seconds,
+        "to_common_loss": run.reached,
+        "seeds": spread,
+        "run": report.as_ref().and_then(|r| r.parent()),
+    })
+}
+
+fn text(prepared: &Prepared, compared: &Compared, spreads: &[Spread]) -> String {
+    let mut chart = Line::new("", Axis::log("step"), Axis::linear("training loss"));
+    for run in &compared.runs {
+        // Step 0 has no place on a logarithmic axis.
+        let probes = run.outcome.history.probes.iter().filter(|p| p.step > 0);
+        let (x, y) = probes.map(|p| (p.step as f64, p.loss)).unzip();
+        chart.series.push(Series::new(run.member.label.clone(), x, y));
+    }
+    chart.cap(1.2);
+    let mut text = terminal(&chart, show::width(), 18, std::io::stdout().is_terminal());
+    text.push('\n');
+    let part = if prepared.test.is_some() { "" } else { " (training)" };
+    let head = ["member", "rate", "", "loss", "score", "steps", "time", ""];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    rows[0][4] = format!("{}{part}", prepared.metric.title());
+    for run in &compared.runs {
+        let reached = |f: &dyn Fn(&thalweg_train::compare::table::Reached) -> String| {
+            run.reached.as_ref().map_or("–".into(), f)
+        };
+        let chosen = match (&run.search, chosen(run)) {
+            (None, _) => "",
+            (_, text) => text,
+        };
+        rows.push(vec![
+            run.member.label.clone(),
+            number(run.outcome.lr, 3),
+            chosen.into(),
+            number(run.outcome.fitted.train_loss, 5),
+            number(run.outcome.shown_score(), 4),
+            reached(&|r| r.steps.to_string()),
+            reached(&|r| show::seconds(r.seconds)),
+            if run.diverged() { "diverged".into() } else { String::new() },
+        ]);
+    }
+    use Align::{Left, Right};
+    text.push_str(&show::table(&rows, &[Left, Right, Left, Right, Right, Right, Right, Left]));
+    text.push_str("  steps and time: to within 1% of the way from the best loss to the start\n");
+    if spreads.iter().any(|s| s.seeds > 1) {
+        let head = ["over seeds", "loss", "from, to", prepared.metric.title(), "from, to", "diverged"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        for s in spreads {
+            let range = |v: [f64; 3]| format!("{}, {}", number(v[0], 4), number(v[2], 4));
+            rows.push(vec![
+                s.label.clone(),
+                number(s.loss[1], 5),
+                range(s.loss),
+                number(s.score[1], 4),
+                range(s.score),
+                format!("{} of {}", s.diverged, s.seeds),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&show::table(&rows, &[Left, Right, Left, Right, Left, Right]));
+    }
+    text
 }
