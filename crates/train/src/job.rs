@@ -3,22 +3,22 @@
 //! [`Prepared::new`] reads, cuts and encodes the data and decides whatever was left open; [`Prepared::train`] runs one
 //! optimizer on it. A comparison trains several on one preparation.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use thalweg_core::{Layout, Objective, Params, Penalty, Threads};
 use thalweg_data::{
     BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, Part, ReadOptions, Split,
-    SplitBy, SplitOptions, Table, Target, Task, TaskKind, read,
+    SplitBy, SplitOptions, Table, Target, TargetError, Task, TaskKind, read,
 };
 use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
-use thalweg_models::saved::{self, write_whole};
+use thalweg_models::saved;
 use thalweg_optim::{Horizon, Plan, Schedule, Setup};
 
 use crate::event::Observer;
 use crate::fit::{FitError, FitOptions, Fitted, Task as FitTask, Valid, fit};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Score};
 use crate::model::Model;
 use crate::observers::History;
 use crate::run::RunError;
@@ -170,7 +170,7 @@ pub struct Outcome {
     /// The score on the validation rows.
     pub valid: Option<Scored>,
     /// The score on the training rows.
-    pub train: Scored,
+    pub train: Score,
 }
 
 /// How one run is made.
@@ -185,7 +185,7 @@ pub struct TrainOptions {
 impl Outcome {
     /// The score on the test rows, or on the training rows where there are none.
     pub fn shown_score(&self) -> f64 {
-        self.test.as_ref().unwrap_or(&self.train).score.value
+        self.test.as_ref().map_or(self.train.value, |s| s.score.value)
     }
 
     /// Whether there is a model to keep: a diverged run has one only if it was better than the start at some time.
@@ -213,7 +213,8 @@ impl Prepared {
         let weights = job.learn.weight.as_deref().map(|w| thalweg_data::weights(table, w)).transpose();
         let weights = weights.map_err(DataError::from)?;
         let asked = task_asked(&job)?;
-        let target = Target::infer(table, &job.target, asked, weights.as_deref()).map_err(DataError::from)?;
+        let target = Target::infer(table, &job.target, asked, weights.as_deref());
+        let target = target.map_err(|error| target_error(&job, error))?;
         notes.push(target_note(&job, &target));
         let options = SplitOptions {
             test: job.test.fraction(),
@@ -453,6 +454,7 @@ impl Prepared {
                 l2: self.penalty.l2,
                 seed: self.job.seed,
                 optimizer: expression.clone(),
+                ..saved::Training::default()
             },
             score: None,
         };
@@ -476,8 +478,16 @@ impl Prepared {
         drop(listeners);
 
         let mut model = as_model(fitted.params.clone());
+        model.training = saved::Training {
+            epochs: fitted.epochs,
+            steps: fitted.steps,
+            stop: fitted.stop.word().into(),
+            train_loss: Some(fitted.train_loss).filter(|x| x.is_finite()),
+            valid_loss: fitted.valid_loss.filter(|x| x.is_finite()),
+            ..model.training
+        };
         let scored = |data: &Dataset<f64>| Scored::new(self.metric, model.judge(data), &self.answer);
-        let train = scored(&self.train);
+        let train = model.judge(&self.train).score(self.metric);
         let valid = self.valid.as_ref().map(scored);
         let test = self.test.as_ref().map(scored);
         let test_loss = self.test.as_ref().map(|data| model.mean_loss(data));
@@ -505,26 +515,24 @@ impl Prepared {
         if !largest.is_empty() {
             text += &format!("; columns with the largest scale: {}", largest.join(", "));
         }
-        match self.curvature() {
-            Ok(e) if self.loss.task() != losses::Task::Count => {
-                text += &format!(
-                    "; gradient descent converges below 2/L = {}: try --lr {}",
-                    short(2.0 / e.largest),
-                    short(1.0 / e.largest)
-                );
+        let plan = self.job.plan.as_ref();
+        let descent = plan.is_some_and(|p| p.entry().name == "sgd") && self.loss.task() != losses::Task::Count;
+        let calmer = match self.curvature() {
+            Ok(e) if descent => {
+                text += &format!("; gradient descent converges below 2/L = {}", short(2.0 / e.largest));
+                (1.0 / e.largest).min(lr / 10.0)
             }
-            _ => text += &format!("; try --lr {}", short(lr / 10.0)),
-        }
+            _ => lr / 10.0,
+        };
+        // Where the rate stands already, a second one would be refused.
+        let in_plan = plan.and_then(|p| p.lr.as_ref()).is_some_and(|s| s.lr.is_some());
+        let in_schedule = self.job.schedule.as_ref().is_some_and(|s| s.lr.is_some());
+        text += &match (in_plan, in_schedule) {
+            (true, _) => format!("; try lr={} in --optimizer", short(calmer)),
+            (_, true) => format!("; try lr={} in --schedule", short(calmer)),
+            _ => format!("; try --lr {}", short(calmer)),
+        };
         text
-    }
-
-    /// Writes `split.csv`.
-    ///
-    /// # Errors
-    /// [`RunError::Write`].
-    pub fn write_split(&self, file: &Path) -> Result<(), RunError> {
-        write_whole(file, |out| self.split.write(out))
-            .map_err(|source| RunError::Write { file: file.into(), source })
     }
 }
 
@@ -542,6 +550,20 @@ fn task_asked(job: &Job) -> Result<Option<TaskKind>, JobError> {
             Err(JobError::Setting(format!("the loss {loss} is for {what}, and --task says otherwise")))
         }
         (task, by_loss, _) => Ok(task.or(by_loss)),
+    }
+}
+
+/// What [`Target::infer`] says, and the loss if that is why a number is expected.
+fn target_error(job: &Job, error: TargetError) -> JobError {
+    match (error, job.task, job.loss) {
+        (TargetError::NotANumber { file, line, target, found }, None, Some(loss)) => {
+            let what = format!(
+                "the loss {loss} is for numbers, found {found:?}; say --missing {found:?} if it stands for a missing value, \
+                 or leave --loss out"
+            );
+            JobError::Target { file, line, target, what }
+        }
+        (error, ..) => DataError::from(error).into(),
     }
 }
 

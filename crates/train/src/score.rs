@@ -20,12 +20,15 @@ pub struct Judged {
 impl Judged {
     /// The metric's value and interval.
     pub fn score(&self, metric: Metric) -> Score {
+        self.score_of(metric, &self.predicted)
+    }
+
+    fn score_of(&self, metric: Metric, predicted: &[f64]) -> Score {
         if self.classes == 0 {
-            let p = Predicted::Numbers { predicted: &self.predicted, truth: &self.truth };
-            return score(metric, p, self.weight.as_deref());
+            return score(metric, Predicted::Numbers { predicted, truth: &self.truth }, self.weight.as_deref());
         }
         let truth = self.labels();
-        let p = Predicted::Classes { k: self.classes, proba: &self.predicted, truth: &truth };
+        let p = Predicted::Classes { k: self.classes, proba: predicted, truth: &truth };
         score(metric, p, self.weight.as_deref())
     }
 
@@ -50,10 +53,10 @@ impl Judged {
         self.weight.as_ref().map_or(1.0, |w| w[i])
     }
 
-    /// The same rows under the answer that needs no features: the shares of the classes in training, or the mean.
-    pub fn baseline(&self, answer: &[f64]) -> Judged {
-        let predicted = answer.iter().copied().cycle().take(self.truth.len() * answer.len()).collect();
-        Judged { predicted, ..self.clone() }
+    /// The metric's value for the answer that needs no features: the shares of the classes in training, or the mean.
+    fn baseline(&self, metric: Metric, answer: &[f64]) -> f64 {
+        let predicted: Vec<f64> = answer.iter().copied().cycle().take(self.truth.len() * answer.len()).collect();
+        self.score_of(metric, &predicted).value
     }
 }
 
@@ -74,11 +77,11 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// Scores `judged`; `answer` is that of [`Judged::baseline`].
+    /// Scores `judged`; `answer` is what needs no features: the shares of the classes in training, or the mean.
     pub fn new(metric: Metric, judged: Judged, answer: &[f64]) -> Self {
         Self {
             score: judged.score(metric),
-            baseline: judged.baseline(answer).score(metric).value,
+            baseline: judged.baseline(metric, answer),
             all: judged.scores(),
             rows: judged.truth.len(),
             judged,

@@ -205,7 +205,7 @@ fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<Pat
         "batch": prepared.batch_of(&run.member).to_string(),
         "metric": prepared.metric.name(),
         "score": outcome.test.as_ref().map(|s| s.score.value),
-        "train_score": outcome.train.score.value,
+        "train_score": outcome.train.value,
         "train_loss": fitted.train_loss,
         "valid_loss": fitted.valid_loss,
         "test_loss": outcome.test_loss,
