@@ -1,4 +1,5 @@
 //! Clipping, as in PyTorch: by global norm, Pascanu, Mikolov & Bengio 2013, <https://arxiv.org/abs/1211.5063>, and by value.
+//! Where both stand in a chain they act in the order in which they are written.
 
 use thalweg_core::hyper::{Hyper, Range};
 

@@ -1,7 +1,7 @@
 //! l1 by the proximal step: the minimum of ½Σ hᵢ(θᵢ − aᵢ)² + l2/2·‖θ‖² + l1·‖θ‖₁ is known, zeros included.
 
-use thalweg_core::{Float, Penalty};
-use thalweg_optim::rules::{ALL, Build};
+use thalweg_core::Penalty;
+use thalweg_optim::rules::ALL;
 use thalweg_optim::{Horizon, Plan, Setup};
 
 use crate::common::{Run, both, layout, setup};

@@ -160,6 +160,30 @@ fn the_first_overflow_is_reported_whoever_meets_it() {
     }
 }
 
+/// A gradient that is not finite is no number to clip: its coordinate keeps its value and memory, whatever the clip.
+#[test]
+fn a_gradient_that_is_not_finite_is_never_clipped_to_one_that_is() {
+    struct Kept;
+    impl Visit for Kept {
+        fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
+            for clip in [1.0, f64::INFINITY] {
+                for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                    let (mut theta, mut grad, mut memory) = ([1.0; 3], [1.0, bad, 1.0], [[0.5f64; 3]; S]);
+                    let around = Around { clip, l1: 0.1, ..Around::NOTHING };
+                    let state = memory.each_mut().map(|s| &mut s[..]);
+                    let span = Span { theta: &mut theta, grad: &mut grad, state, average: None, around };
+                    let found = sweep(&R::default(), When { t: 1, lr: 0.1 }, vec![span], &Threads::serial());
+                    assert_eq!(found, Ok(Some(1)), "{} given {bad}", R::NAME);
+                    assert!(theta[1] == 1.0 && memory.iter().all(|s| s[1] == 0.5), "{} given {bad}", R::NAME);
+                    assert!(theta[0] < 1.0 && theta[0] == theta[2]);
+                    assert_eq!(grad, [0.0; 3]);
+                }
+            }
+        }
+    }
+    every_rule(&mut Kept);
+}
+
 #[test]
 fn the_simplest_caller_reports_an_overflow() {
     let rule = Adam::default().check().unwrap();
