@@ -21,7 +21,6 @@ use crate::fit::{FitError, FitOptions, Fitted, Task as FitTask, Valid, fit};
 use crate::metrics::{Metric, Score};
 use crate::model::Model;
 use crate::observers::History;
-use crate::run::RunError;
 use crate::score::Scored;
 use crate::stop::Stop;
 
@@ -108,9 +107,6 @@ pub enum JobError {
         /// What is wrong.
         what: String,
     },
-    /// A file of the run.
-    #[error(transparent)]
-    Run(#[from] RunError),
     /// The model.
     #[error(transparent)]
     Linear(#[from] LinearError),
@@ -576,11 +572,13 @@ fn target_note(job: &Job, target: &Target) -> String {
         }
         Task::Number => ("a number".into(), "classes"),
     };
-    let how = if job.task.is_some() || job.loss.is_some() {
-        String::new()
-    } else {
-        format!(" (--task {other} to change that)")
+    // Classes that are words cannot be taken for numbers.
+    let open = match &target.task {
+        Task::Classes(classes) => classes.iter().all(|c| c.parse::<f64>().is_ok()),
+        Task::Number => true,
     };
+    let asked = job.task.is_some() || job.loss.is_some();
+    let how = if open && !asked { format!(" (--task {other} to change that)") } else { String::new() };
     let mut note = format!("target {:?}: {what}{how}; {} rows", job.target, target.rows.len());
     for (n, why) in [(target.missing, "without a target"), (target.weightless, "of weight 0")] {
         if n > 0 {
