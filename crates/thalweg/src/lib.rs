@@ -39,8 +39,8 @@ pub use thalweg_train as train;
 /// What most programs need.
 pub mod prelude {
     pub use thalweg_core::{
-        At, Batch, Float, Grads, Kind, Layout, NoOracle, Objective, Optimizer, Oracle, Params, Penalty, Report, Threads,
-        Total,
+        At, Batch, Float, Grads, Kind, Layout, NoOracle, Objective, Optimizer, Oracle, Params, Penalty,
+        Report, Threads, Total,
     };
     pub use thalweg_models::linear::{Linear, Shape};
     pub use thalweg_models::losses::Loss;
