@@ -1,19 +1,46 @@
-//! Seconds and peak memory from a CSV file to a table: `cargo run --release -p thalweg-data --example read_speed FILE`.
+//! Seconds and peak memory from a CSV file to numbers, step by step:
+//! `cargo run --release -p thalweg-data --example read_speed FILE TARGET [TIMES]`.
 
 use std::path::Path;
 use std::time::Instant;
 
+use thalweg_data::{Encoder, Split, SplitOptions, Target};
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::env::args().nth(1).ok_or("name a CSV file")?;
-    let start = Instant::now();
-    let table = thalweg_data::read(Path::new(&file), &Default::default())?;
-    println!(
-        "read    {:.3} s, {} rows x {} columns",
-        start.elapsed().as_secs_f64(),
-        table.rows(),
-        table.columns().len()
-    );
-    println!("peak    {} MB", peak_megabytes());
+    let mut args = std::env::args().skip(1);
+    let file = args.next().ok_or("name a CSV file")?;
+    let name = args.next().ok_or("name the target")?;
+    for _ in 0..args.next().map_or(Ok(1), |n| n.parse())? {
+        let mut clock = Instant::now();
+        let start = clock;
+        let mut lap = |what: &str| {
+            println!("{what:8}{:7.1} ms", clock.elapsed().as_secs_f64() * 1e3);
+            clock = Instant::now();
+        };
+        let table = thalweg_data::read(Path::new(&file), &Default::default())?;
+        lap("read");
+        let target = Target::infer(&table, &name, None, None)?;
+        lap("target");
+        let split = Split::new(&table, &target.rows, Some(&target.classes), &SplitOptions::default())?;
+        lap("split");
+        let (encoder, _notes) = Encoder::learn(&table, &split.train, Some(&target), &Default::default())?;
+        lap("learn");
+        let train = encoder.encode::<f64>(&table, &split.train, true)?;
+        let test = encoder.encode::<f64>(&table, &split.test, true)?;
+        lap("encode");
+        drop(table);
+        lap("drop");
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "{:.3} s, {} + {} rows of {} + {}",
+            seconds,
+            train.len(),
+            test.len(),
+            train.width,
+            train.code_width
+        );
+    }
+    println!("peak {} MB", peak_megabytes());
     Ok(())
 }
 

@@ -171,7 +171,7 @@ impl Store {
                 let mut rest = &mut values[..];
                 for (piece, out) in pieces.iter().zip(out) {
                     let (head, tail) = rest.split_at_mut(piece.rows);
-                    out.push(Sink::Numbers { out: head, text });
+                    out.push(Sink::numbers(head, text));
                     rest = tail;
                 }
             }

@@ -18,7 +18,7 @@ use crate::table::{Cells, Column, Levels, MISSING, Table};
 use crate::target::{Task, number_levels};
 
 /// Rows that are encoded together: their numbers fit the second-level cache.
-const TILE: usize = 512;
+const TILE: usize = 256;
 
 /// Rows as numbers: what a [`Batch`] is a view of.
 #[derive(Clone, Debug, PartialEq)]

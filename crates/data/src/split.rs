@@ -179,19 +179,19 @@ impl Split {
                 let class = |i: u32| classes.map_or(0, |c| c[i as usize] as usize);
                 let count = 1 + (0..n as u32).map(class).max().unwrap_or(0);
                 let mut queues = vec![Vec::new(); count];
-                order.into_iter().for_each(|i| queues[class(i)].push(rows[i as usize]));
+                order.into_iter().for_each(|i| queues[class(i)].push(i));
                 let free: Vec<usize> = queues.iter().map(|q| q.len().saturating_sub(1)).collect();
                 let from_test = apportion(test, &free, &queues.iter().map(Vec::len).collect::<Vec<_>>());
                 let left: Vec<usize> = free.iter().zip(&from_test).map(|(f, t)| f - t).collect();
                 let sizes: Vec<usize> = queues.iter().zip(&from_test).map(|(q, t)| q.len() - t).collect();
                 let from_valid = apportion(valid, &left, &sizes);
-                let mut split = Self::default();
+                let mut part = vec![0u8; n];
                 for ((queue, t), v) in queues.iter().zip(from_test).zip(from_valid) {
-                    split.test.extend(&queue[..t]);
-                    split.valid.extend(&queue[t..t + v]);
-                    split.train.extend(&queue[t + v..]);
+                    queue[..t].iter().for_each(|&i| part[i as usize] = 2);
+                    queue[t..t + v].iter().for_each(|&i| part[i as usize] = 1);
                 }
-                split.sorted()
+                let of = |p: u8| rows.iter().zip(&part).filter(|(_, q)| **q == p).map(|(r, _)| *r).collect();
+                Self { train: of(0), valid: of(1), test: of(2) }
             }
         };
         let asked = |part: &str| matches!(options.by, SplitBy::Column(_)) || parts.contains(&part);

@@ -52,32 +52,37 @@ impl Moments {
     }
 
     fn with(value: impl Fn(u32) -> f64, rows: &[u32], weights: Option<&[f64]>) -> Self {
+        let weight = |row: u32| weights.map_or(1.0, |w| w[row as usize]);
         let (mut min, mut max, mut missing) = (f64::INFINITY, f64::NEG_INFINITY, 0);
-        for &row in rows {
+        let term = |row, inverse: f64| {
+            let (x, w): (f64, f64) = (value(row), weight(row));
+            if x.is_nan() { (0.0, 0.0) } else { (w * (x * inverse), w) }
+        };
+        let (mut total, weights) = sum(rows, |row| {
             let x = value(row);
             missing += usize::from(x.is_nan());
             min = if x < min { x } else { min };
             max = if x > max { x } else { max };
+            term(row, 1.0)
+        });
+        // A power of two that brings the squares of very large and very small numbers back into range; else 1.
+        let unit = power_of_two_below(min.abs().max(max.abs()));
+        let inverse = 1.0 / unit;
+        if unit != 1.0 {
+            (total, _) = sum(rows, |row| term(row, inverse));
         }
         let present = rows.len() - missing;
         let none = Self { mean: 0.0, scale: 1.0, min, max, missing, present };
         if present == 0 || min.is_infinite() || max.is_infinite() {
             return none;
         }
-        // A power of two that brings the squares of very large and very small numbers back into range; else 1.
-        let unit = power_of_two_below(min.abs().max(max.abs()));
-        let weight = |row: u32| weights.map_or(1.0, |w| w[row as usize]);
-        let (sum, total) = sum(rows, |row| {
+        let mean = total / weights;
+        let (square, _) = sum(rows, |row| {
             let (x, w) = (value(row), weight(row));
-            if x.is_nan() { (0.0, 0.0) } else { (w * (x / unit), w) }
+            let d = x * inverse - mean;
+            if x.is_nan() { (0.0, 0.0) } else { (w * (d * d), 0.0) }
         });
-        let mean = sum / total;
-        let (square, _) = self::sum(rows, |row| {
-            let (x, w) = (value(row), weight(row));
-            let d = x / unit - mean;
-            if x.is_nan() { (0.0, 0.0) } else { (w * (d * d), w) }
-        });
-        let scale = (square / total).sqrt() * unit;
+        let scale = (square / weights).sqrt() * unit;
         Self { mean: mean * unit, scale: if scale > 0.0 && min < max { scale } else { 1.0 }, ..none }
     }
 }
@@ -93,7 +98,8 @@ fn power_of_two_below(x: f64) -> f64 {
 }
 
 /// Σ over `rows`: blocks of 4,096 rows, four lanes in each, joined in order.
-fn sum(rows: &[u32], term: impl Fn(u32) -> (f64, f64)) -> (f64, f64) {
+#[inline(always)]
+fn sum(rows: &[u32], mut term: impl FnMut(u32) -> (f64, f64)) -> (f64, f64) {
     let (mut total, mut weight) = (0.0, 0.0);
     for block in rows.chunks(4096) {
         let (mut x, mut w) = ([0.0; 4], [0.0; 4]);
