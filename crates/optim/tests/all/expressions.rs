@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use thalweg_core::hyper::Hyper;
+use thalweg_core::random::{Purpose, Stream};
 use thalweg_optim::chain::STAGES;
 use thalweg_optim::rules::{ALIASES, ALL};
 use thalweg_optim::schedule::CURVES;
@@ -10,11 +11,11 @@ use thalweg_optim::{Plan, Schedule};
 use crate::common::{Run, inside, layout, numbers, setup};
 
 /// Draws for one random plan; each decides one thing.
-struct Draws<'a>(std::slice::Iter<'a, f64>);
+struct Draws(Stream);
 
-impl Draws<'_> {
+impl Draws {
     fn next(&mut self) -> f64 {
-        *self.0.next().expect("enough draws")
+        self.0.uniform()
     }
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[(self.next() * of.len() as f64) as usize]
@@ -110,8 +111,8 @@ fn run(expression: &str) -> (Vec<u64>, String) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
-    fn what_a_plan_prints_is_the_same_plan(draws in proptest::collection::vec(0.0..1.0f64, 60)) {
-        let text = Draws(draws.iter()).plan();
+    fn what_a_plan_prints_is_the_same_plan(seed: u64) {
+        let text = Draws(Stream::new(seed, Purpose::Data, 3)).plan();
         let plan = match Plan::parse(&text) {
             Ok(plan) => plan,
             Err(error) => {
