@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +182,7 @@ pub struct Output {
     #[arg(long)]
     pub no_report: bool,
     /// Threads; 0 is all cores. Results do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(..=1024))]
     pub threads: usize,
     /// One JSON document on stdout, everything else on stderr
     #[arg(long)]

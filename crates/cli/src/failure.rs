@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt::Write;
 
+use crate::show;
+
 /// Why the command ends early.
 #[derive(Debug)]
 pub enum Failure {
@@ -36,29 +38,39 @@ impl Failure {
     /// Says it on stderr.
     pub fn print(&self) {
         match self {
-            Failure::Run(message) | Failure::Usage(message) => eprintln!("error: {message}"),
+            Failure::Run(message) | Failure::Usage(message) => show::note(&format!("error: {message}")),
             Failure::Interrupted | Failure::ClosedPipe => {}
         }
     }
 }
 
-/// The message of an error with those of its causes.
+/// The message of an error with those of its causes that it does not say itself.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
+        let said = error.to_string();
+        if !text.contains(&said) {
+            let _ = write!(text, ": {said}");
+        }
         cause = error.source();
     }
     text
 }
 
-/// What an output stream says, as a failure: a closed pipe is silent.
+/// What stdout says, as a failure: a closed pipe is silent.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => Failure::run(error),
+            _ => Failure::Run(format!("cannot write the output: {error}")),
         }
+    }
+}
+
+/// A document that could not be written to stdout.
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        std::io::Error::from(error).into()
     }
 }

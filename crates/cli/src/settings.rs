@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use thalweg_core::Threads;
-use thalweg_core::expr::split_list;
-use thalweg_data::{ColumnType, EncoderOptions, Part, ReadOptions, SplitBy};
+use thalweg_core::expr::{ExprError, Span, split_list};
+use thalweg_core::suggest::nearest;
+use thalweg_data::{ColumnType, DataError, EncodeError, EncoderOptions, Part, ReadOptions, SplitBy};
+use thalweg_models::linear::LinearError;
 use thalweg_models::losses::Loss;
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::job::{Job, JobError, Outcome, Prepared};
@@ -14,6 +16,9 @@ use thalweg_train::metrics::Metric;
 
 use crate::args::{Output, Reading, Training};
 use crate::failure::Failure;
+
+/// More epochs than anybody waits for; with it, no count of steps overflows.
+const MOST_EPOCHS: u64 = 1_000_000_000;
 
 /// The settings of `--config`, with the flags over them.
 ///
@@ -23,9 +28,63 @@ pub fn merge(flags: &Training, output: &Output) -> Result<Training, Failure> {
     let Some(path) = &output.config else { return Ok(flags.clone()) };
     let text =
         fs::read_to_string(path).map_err(|e| Failure::Run(format!("cannot read {}: {e}", path.display())))?;
-    let file: Training =
-        toml::from_str(&text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-    Ok(over(flags.clone(), file))
+    let file: Training = toml::from_str(&text).map_err(|e| wrong_toml(path, &text, &e))?;
+    let mut flags = flags.clone();
+    let file = rates_of(&mut flags, file);
+    Ok(over(flags, file))
+}
+
+/// What is wrong in a configuration file, with its line and a caret.
+fn wrong_toml(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
+    let span = error.span().unwrap_or_default();
+    let start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let at = Span { start: span.start - start, end: (span.end - start).min(line.len()) };
+    let number = text[..start].lines().count() + 1;
+    let mut message = error.message().trim_end().to_string();
+    let mut help = None;
+    if message.starts_with("unknown field") {
+        // "unknown field `x`, expected one of `a`, `b`, …"
+        let mut names = error.message().split('`').skip(1).step_by(2);
+        let found = names.next().unwrap_or_default();
+        let known: Vec<&str> = names.collect();
+        message = format!("there is no setting {found:?}");
+        help = Some(match nearest(found, known.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("there are {}", known.join(", ")),
+        });
+    }
+    let mut error = ExprError::new(line, at, format!("{}:{number}: {message}", path.display()));
+    if let Some(help) = help {
+        error = error.help(help);
+    }
+    Failure::usage(error)
+}
+
+/// Flags win over the file where both give the learning rate: in `--optimizer`, `--lr` or `--schedule`.
+///
+/// `--lr` replaces the rate and keeps the file's curve, `--schedule` replaces the curve and keeps the file's rate.
+fn rates_of(flags: &mut Training, mut file: Training) -> Training {
+    let parsed = |text: &Option<String>| text.as_deref().and_then(|t| Plan::parse(t).ok());
+    if parsed(&flags.optimizer).is_some_and(|plan| plan.lr.is_some()) {
+        (file.lr, file.schedule) = (None, None);
+    }
+    if flags.optimizer.is_none()
+        && let Some(mut plan) = parsed(&file.optimizer)
+        && let Some(schedule) = &mut plan.lr
+    {
+        match (flags.lr, &flags.schedule) {
+            (None, None) => return file,
+            (Some(_), None) => schedule.lr = None,
+            (lr, Some(curve)) => {
+                let open = Schedule::parse(curve).is_ok_and(|s| s.lr.is_none());
+                flags.lr = lr.or(schedule.lr.filter(|_| open));
+                plan.lr = None;
+            }
+        }
+        file.optimizer = Some(plan.to_string());
+    }
+    file
 }
 
 /// `a` where it says something, else `b`.
@@ -146,8 +205,8 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     if let Some(who) = twice {
         return Err(Failure::usage(format!("{who} both give the learning rate; leave one out")));
     }
-    if t.epochs == Some(0) {
-        return Err(Failure::usage("--epochs must be at least 1"));
+    if let Some(epochs) = t.epochs.filter(|n| !(1..=MOST_EPOCHS).contains(n)) {
+        return Err(Failure::usage(format!("--epochs must be in [1, {MOST_EPOCHS}], got {epochs}")));
     }
     Ok(Job {
         read: read_options(&t.reading, text)?,
@@ -194,6 +253,10 @@ pub fn threads_of(n: usize) -> Threads {
 pub fn failure(error: JobError) -> Failure {
     match error {
         JobError::Setting(message) => Failure::Usage(message),
+        JobError::Data(DataError::Encode(error @ EncodeError::TwoRoles { .. })) => Failure::usage(error),
+        JobError::Linear(LinearError::NotSmooth { .. }) => {
+            Failure::Usage(format!("{error}; as in --lr 0.1 --schedule inverse_time"))
+        }
         other => Failure::run(other),
     }
 }

@@ -1,6 +1,6 @@
 //! How numbers and tables look on a terminal.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// The width to lay text out for: the terminal's, at most 100, and 80 where there is none.
 pub fn width() -> usize {
@@ -81,6 +81,16 @@ pub fn wrap(text: &str, width: usize) -> String {
     }
     lines.push('\n');
     lines
+}
+
+/// Says something to a person, on stderr: at the width of a terminal, unless it has lines of its own. Nobody may be listening.
+pub fn note(text: &str) {
+    let mut stderr = std::io::stderr();
+    let width = terminal_size::terminal_size_of(&stderr).map(|(width, _)| usize::from(width.0));
+    let _ = match width {
+        Some(width) if !text.contains('\n') => write!(stderr, "{}", wrap(text, width.clamp(40, 100))),
+        _ => writeln!(stderr, "{text}"),
+    };
 }
 
 /// A word for a shell.

@@ -69,6 +69,16 @@ pub struct Training {
     pub seed: u64,
     /// The optimizer expression, all values filled in.
     pub optimizer: String,
+    /// Passes over the rows.
+    pub epochs: u64,
+    /// Steps.
+    pub steps: u64,
+    /// Why training ended, in a word: `gradient`, `epochs`, `interrupted`, …
+    pub stop: String,
+    /// The mean loss on those rows, penalty included.
+    pub train_loss: Option<f64>,
+    /// The mean loss on the rows that chose the weights, if there were any.
+    pub valid_loss: Option<f64>,
 }
 
 /// A score on held-out rows.
@@ -492,11 +502,18 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Writes a file whole or not at all: `fill` writes to a temporary sibling, which is synced and renamed to `path`; then the
-/// folder is synced.
+/// folder is synced. A link stays a link to the file that is written; a pipe or a device is written to as it is.
 ///
 /// # Errors
 /// Those of `fill` and of the file system. What was at `path` before is untouched then, and no temporary file stays.
 pub fn write_whole(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let there = std::fs::metadata(path);
+    if there.as_ref().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        // Renaming would put a file in the place of /dev/stdout.
+        return fill(&mut File::options().write(true).open(path)?);
+    }
+    let linked = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
+    let path = linked.as_deref().unwrap_or(path);
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -28,6 +28,11 @@ fn description() -> Description {
             l2: 1.0 / 120.0,
             seed: 7,
             optimizer: "adam(lr=0.05)".into(),
+            epochs: 30,
+            steps: 90,
+            stop: "epochs".into(),
+            train_loss: Some(0.125),
+            valid_loss: None,
         },
         score: Some(Score {
             metric: "accuracy".into(),

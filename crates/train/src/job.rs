@@ -512,13 +512,14 @@ impl Prepared {
             text += &format!("; columns with the largest scale: {}", largest.join(", "));
         }
         let plan = self.job.plan.as_ref();
-        let descent = plan.is_some_and(|p| p.entry().name == "sgd") && self.loss.task() != losses::Task::Count;
+        let descent =
+            plan.is_some_and(|p| p.entry().name == "sgd") && self.loss.task() != losses::Task::Count;
         let calmer = match self.curvature() {
             Ok(e) if descent => {
                 text += &format!("; gradient descent converges below 2/L = {}", short(2.0 / e.largest));
                 (1.0 / e.largest).min(lr / 10.0)
             }
-            _ => lr / 10.0,
+            _ => (lr / 10.0).min(0.05),
         };
         // Where the rate stands already, a second one would be refused.
         let in_plan = plan.and_then(|p| p.lr.as_ref()).is_some_and(|s| s.lr.is_some());

@@ -32,7 +32,7 @@ pub fn run(args: &args::Demo) -> Result<(), Failure> {
             .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))?;
     }
     if args.json {
-        serde_json::to_writer(&mut out, &demo).map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &demo)?;
         writeln!(out)?;
     } else {
         write!(out, "{}", text(&demo, std::io::stdout().is_terminal()))?;

@@ -1,6 +1,7 @@
 //! `thalweg evaluate`: scores a saved model on a table.
 
 use std::io::Write;
+use std::time::Instant;
 
 use serde_json::json;
 use thalweg_core::Threads;
@@ -15,6 +16,7 @@ use crate::show::{self, Align, count, number};
 
 /// Runs the subcommand.
 pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
+    let began = Instant::now();
     let threads = Threads::new(0);
     let model = Model::load(&args.model, &threads).map_err(Failure::run)?;
     let classes = model.classes().len();
@@ -56,16 +58,22 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
             "score_interval": score.interval,
             "scores": scores,
             "loss": loss,
+            "train_loss": model.training.train_loss,
+            "valid_loss": model.training.valid_loss,
+            "epochs": model.training.epochs,
+            "steps": model.training.steps,
+            "stop": model.training.stop,
+            "seconds": began.elapsed().as_secs_f64(),
             "rows": rows.len(),
             "rows_without_target": missing,
             "run": args.model,
         });
-        serde_json::to_writer(&mut out, &document).map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }
     if let Some(note) = model.encoder.extra_columns(&table) {
-        eprintln!("{note}");
+        show::note(&note.to_string());
     }
     let left = if missing > 0 {
         format!(" ({} without a target left out)", count(missing as u64))

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use thalweg_train::job::{Outcome, Prepared, TrainOptions};
+use thalweg_data::BatchSize;
+use thalweg_models::saved::sha256;
+use thalweg_train::job::{Outcome, Prepared, TrainOptions, advice};
 use thalweg_train::observers::MetricsFile;
 use thalweg_train::pages::{FitPage, fit_page};
 use thalweg_train::report::html;
@@ -15,7 +17,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::progress;
 use crate::settings::{self, Resolved};
-use crate::show::{Align, count, number, seconds};
+use crate::show::{self, Align, count, number, seconds};
 
 /// Set by Ctrl-C: the loop ends, and the model so far is saved.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -30,9 +32,13 @@ pub fn run(args: &args::Fit) -> Result<(), Failure> {
     let quiet = args.output.quiet;
     let say = |text: &str| {
         if !quiet {
-            eprintln!("{text}");
+            show::note(text);
         }
     };
+    if let Some(out) = &args.output.out {
+        // Said now rather than after a long file was read.
+        RunFolder::check(out, args.output.force).map_err(Failure::run)?;
+    }
     catch_interrupt();
     let prepared = Prepared::new(job).map_err(settings::failure)?;
     for note in prepared.decisions() {
@@ -66,31 +72,31 @@ fn train(
     plan: &thalweg_optim::Plan,
     folder: &RunFolder,
 ) -> Result<(), Failure> {
-    let file = |name: &'static str| {
-        move |e: std::io::Error| Failure::Run(format!("cannot write {}: {e}", folder.file(name).display()))
-    };
-    let mut metrics = MetricsFile::create(&folder.file("metrics.jsonl")).map_err(file("metrics.jsonl"))?;
+    // Dropped on every way out but the last, it takes the metrics of a run without a model with it.
+    let live = folder.live("metrics.jsonl").map_err(Failure::run)?;
+    let mut metrics = MetricsFile::create(live.path())
+        .map_err(|e| Failure::Run(format!("cannot write {}: {e}", live.path().display())))?;
     let mut bar = progress::observer(args.output.quiet);
     let options = TrainOptions { probes: vec![], threads: prepared.job.threads.clone() };
     let mut observers: [&mut dyn Observer; 2] = [&mut metrics, bar.as_mut()];
     let trained = prepared.train(plan, prepared.batch, &options, &mut observers, &INTERRUPT);
     drop(metrics);
-    let outcome = match trained {
-        Ok(outcome) if outcome.usable() => outcome,
-        other => {
-            // Nothing that a person would keep: the metrics of a run without a model go too.
-            let _ = std::fs::remove_file(folder.file("metrics.jsonl"));
-            return Err(match other {
-                Ok(outcome) => Failure::Run(prepared.explain_divergence(&outcome)),
-                Err(error) => settings::failure(error),
-            });
-        }
-    };
+    let outcome = trained.map_err(settings::failure)?;
+    if !outcome.usable() {
+        return Err(Failure::Run(prepared.explain_divergence(&outcome)));
+    }
+    if outcome.fitted.stop == Stop::Interrupted && outcome.fitted.steps == 0 {
+        show::note("interrupted before the first step; nothing is saved");
+        return Err(Failure::Interrupted);
+    }
     let resolved = settings::resolved(training, prepared, &outcome, folder.path());
     let Resolved { toml, command } = &resolved;
-    folder.write("config.toml", toml).map_err(Failure::run)?;
-    prepared.write_split(&folder.file("split.csv")).map_err(Failure::run)?;
-    let sha256 = outcome.model.to_saved().save(&folder.file("model.safetensors")).map_err(Failure::run)?;
+    let model = outcome.model.to_saved().to_bytes().map_err(Failure::run)?;
+    let sha256 = sha256(&model);
+    let mut files = folder.stage().map_err(Failure::run)?;
+    files.write("config.toml", |out| out.write_all(toml.as_bytes())).map_err(Failure::run)?;
+    files.write("split.csv", |out| prepared.split.write(out)).map_err(Failure::run)?;
+    files.write("model.safetensors", |out| out.write_all(&model)).map_err(Failure::run)?;
     if !args.output.no_report {
         let page = FitPage {
             prepared,
@@ -100,12 +106,14 @@ fn train(
             versions: &versions(),
             sha256: &sha256,
         };
-        folder.write("report.html", &html(&fit_page(&page))).map_err(Failure::run)?;
+        let page = html(&fit_page(&page));
+        files.write("report.html", |out| out.write_all(page.as_bytes())).map_err(Failure::run)?;
     }
+    files.commit(&["report.html"]).map_err(Failure::run)?;
+    live.keep();
     let mut out = std::io::stdout().lock();
     if args.output.json {
-        serde_json::to_writer(&mut out, &document(prepared, &outcome, folder, &sha256))
-            .map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &document(prepared, &outcome, folder, &sha256))?;
         writeln!(out)?;
     } else if !args.output.quiet {
         write!(out, "{}", text(args, prepared, &outcome, folder, command, &sha256))?;
@@ -143,7 +151,7 @@ pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha2
         "score_interval": score.and_then(|s| s.score.interval),
         "baseline": score.map(|s| s.baseline),
         "scores": score.map(|s| s.all.iter().map(|s| (s.metric.name().to_string(), json!(s.value))).collect::<serde_json::Map<_, _>>()),
-        "train_score": outcome.train.score.value,
+        "train_score": outcome.train.value,
         "valid_score": outcome.valid.as_ref().map(|s| s.score.value),
         "train_loss": outcome.fitted.train_loss,
         "valid_loss": outcome.fitted.valid_loss,
@@ -183,6 +191,11 @@ fn text(
         seconds(fitted.seconds),
         of(fitted.best_epoch)
     ));
+    if prepared.batch == BatchSize::Full
+        && let Some(advice) = advice(fitted.stop, prepared.job.tolerance)
+    {
+        say(advice);
+    }
     let valid = fitted.valid_loss.map(|l| format!(", validation {}", number(l, 5))).unwrap_or_default();
     say(format!("loss: training {}{valid}", number(fitted.train_loss, 5)));
     let metric = prepared.metric.title();
@@ -205,12 +218,21 @@ fn text(
         }
         None => say(format!(
             "{metric} {} on the training rows; no test rows, so no honest score",
-            number(outcome.train.score.value, 4)
+            number(outcome.train.value, 4)
         )),
     }
     say(String::new());
-    say("Largest weights, per standard deviation or category; coefficients in original units".into());
-    say(coefficients(outcome, SHOWN));
+    say("Largest weights (per standard deviation) and coefficients (in original units)".into());
+    let coefficients = outcome.model.coefficients();
+    let table = super::inspect::table(&coefficients, outcome.model.classes(), SHOWN, Align::Right);
+    say(table.trim_end().into());
+    match coefficients.sorted.len().saturating_sub(SHOWN) {
+        0 => say(String::new()),
+        left => {
+            let folder = show::quoted(&folder.path().display().to_string());
+            say(format!("  and {} more: thalweg inspect {folder} --all\n", count(left as u64)));
+        }
+    }
     let file = |name: &str| folder.file(name).display().to_string();
     if !args.output.no_report {
         say(format!("report   {}", file("report.html")));
@@ -219,9 +241,4 @@ fn text(
     say(format!("sha-256  {sha256}"));
     say(format!("repeat   {command}"));
     text
-}
-
-/// The largest weights as a table.
-pub fn coefficients(outcome: &Outcome, most: usize) -> String {
-    super::inspect::table(&outcome.model.coefficients(), outcome.model.classes(), most, Align::Right)
 }

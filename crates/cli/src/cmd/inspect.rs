@@ -12,6 +12,8 @@ use crate::show::{self, Align, count, number};
 
 /// Coefficients that are shown unless all are asked for.
 const SHOWN: usize = 30;
+/// Letters that are shown of a name.
+const NAME: usize = 32;
 
 /// Runs the subcommand.
 pub fn run(args: &args::Inspect) -> Result<(), Failure> {
@@ -31,7 +33,7 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
             "intercept": coefficients.intercept,
             "coefficients": coefficients.sorted,
         });
-        serde_json::to_writer(&mut out, &document).map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }
@@ -87,15 +89,16 @@ pub fn table(coefficients: &Coefficients, classes: &[String], most: usize, numbe
     ]];
     for c in coefficients.sorted.iter().take(most) {
         rows.push(vec![
-            c.feature.clone(),
-            c.level.clone().unwrap_or_default(),
-            c.class.clone().unwrap_or_default(),
+            show::cut(&c.feature, NAME),
+            show::cut(c.level.as_deref().unwrap_or_default(), NAME),
+            show::cut(c.class.as_deref().unwrap_or_default(), NAME),
             number(c.coefficient, 4),
             number(c.weight, 4),
         ]);
     }
-    for (k, intercept) in coefficients.intercept.iter().enumerate() {
-        let class = if by_class { classes.get(k).cloned().unwrap_or_default() } else { String::new() };
+    for (k, intercept) in coefficients.intercept.iter().enumerate().take(most) {
+        let class = classes.get(k).filter(|_| by_class).map_or("", String::as_str);
+        let class = show::cut(class, NAME);
         rows.push(vec!["(intercept)".into(), String::new(), class, number(*intercept, 4), String::new()]);
     }
     // Columns that are empty throughout are left out.
@@ -103,5 +106,9 @@ pub fn table(coefficients: &Coefficients, classes: &[String], most: usize, numbe
     let align = [Align::Left, Align::Left, Align::Left, numbers, numbers];
     let rows: Vec<Vec<String>> = rows.iter().map(|r| used.iter().map(|&c| r[c].clone()).collect()).collect();
     let align: Vec<Align> = used.iter().map(|&c| align[c]).collect();
-    show::table(&rows, &align)
+    let text = show::table(&rows, &align);
+    match classes {
+        [_, positive] if !by_class => format!("{text}  What is above 0 speaks for {positive:?}.\n"),
+        _ => text,
+    }
 }

@@ -21,7 +21,7 @@ pub fn run(args: &args::Optimizers) -> Result<(), Failure> {
         Some(name) => one(name)?,
     };
     if args.json {
-        serde_json::to_writer(&mut out, &document).map_err(Failure::run)?;
+        serde_json::to_writer(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }

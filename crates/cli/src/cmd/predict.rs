@@ -11,6 +11,7 @@ use thalweg_train::model::Model;
 use crate::args;
 use crate::failure::Failure;
 use crate::settings;
+use crate::show;
 
 /// Runs the subcommand.
 pub fn run(args: &args::Predict) -> Result<(), Failure> {
@@ -21,7 +22,7 @@ pub fn run(args: &args::Predict) -> Result<(), Failure> {
     let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
     let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
     if let Some(note) = model.encoder.extra_columns(&table) {
-        eprintln!("{note}");
+        show::note(&note.to_string());
     }
     let data: Dataset<f64> = model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)?;
     let responses = model.respond(&data);
