@@ -39,7 +39,7 @@ pub struct ReadOptions {
     pub header: Option<bool>,
     /// Texts that stand for a missing value, beside those that always do.
     pub missing: Vec<String>,
-    /// Columns to keep as text even if all their cells are numbers.
+    /// Columns to keep as text even if all their cells are numbers. A name that the file does not have says nothing.
     pub text: Vec<String>,
 }
 

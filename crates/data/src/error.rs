@@ -121,16 +121,6 @@ pub enum ReadError {
         /// The position of the second, from 1.
         second: usize,
     },
-    /// A column that an option names does not exist.
-    #[error("{} has no column {column:?}{}", .file.display(), hint(.nearest))]
-    UnknownColumn {
-        /// The file.
-        file: PathBuf,
-        /// The name that was asked for.
-        column: String,
-        /// The nearest name there is.
-        nearest: Option<String>,
-    },
     /// More rows than a row number can count.
     #[error("{} has more than 4294967294 rows", .file.display())]
     TooManyRows {

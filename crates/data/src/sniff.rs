@@ -165,13 +165,6 @@ impl Sample {
         };
         let texts: Vec<String> = names.iter().enumerate().map(text).collect::<Result<_, _>>()?;
         distinct(&texts, file, first_line)?;
-        for column in &options.text {
-            if !texts.contains(column) {
-                let nearest = thalweg_core::suggest::nearest(column, texts.iter().map(String::as_str));
-                let (column, nearest) = (column.clone(), nearest.map(String::from));
-                return Err(ReadError::UnknownColumn { file: file.into(), column, nearest });
-            }
-        }
         let own = if header { None } else { Some(&names) };
         let rows = own.into_iter().chain(&rest);
         let numbers = texts

@@ -94,11 +94,7 @@ fn duplicate_column_names() {
 
 #[test]
 fn options_that_cannot_be() {
-    let with = |options| message(read_bytes("t.csv", b"size,b\n1,2\n", &options));
-    assert_eq!(
-        with(ReadOptions { text: vec!["sise".into()], ..Default::default() }),
-        "t.csv has no column \"sise\"; did you mean \"size\"?"
-    );
+    let with = |options| message(read_bytes("t.csv", b"a,b\n1,2\n", &options));
     for delimiter in *b"\"\n\ra0.-\xff" {
         let text = with(ReadOptions { delimiter: Some(delimiter), ..Default::default() });
         assert!(text.starts_with("the delimiter must be one ASCII character"), "{text}");
