@@ -13,6 +13,8 @@ use crate::stop::Stop;
 
 /// The loss may grow to this many times its start before a run counts as diverged.
 const GROWTH: f64 = 1e8;
+/// The full gradient is looked at when the sum of an epoch's gradients is within this many tolerances.
+const NEAR: f64 = 10.0;
 /// So many epochs in a row must change the loss by less than the tolerance.
 const STILL: u32 = 10;
 
@@ -151,7 +153,7 @@ struct Best<F: Float> {
 /// Minimises `task.objective` plus the penalty from `start`, batch by batch, and reports to `observers`.
 ///
 /// Deterministic: weights depend on data, seed and configuration only. A full batch looks at the gradient's size before each
-/// step; mini-batches look at the full gradient after each epoch.
+/// step; mini-batches look at the full gradient after an epoch whose summed gradients were near 0.
 ///
 /// # Errors
 /// A step that cannot be made, or an observer that cannot write. Divergence and interruption are results, not errors.
@@ -167,6 +169,8 @@ pub fn fit<F: Float>(
     let mut theta = start;
     let mut evaluated = theta.clone();
     let mut grads = Grads::zeros(objective.layout());
+    let watched = !batches.is_full() && options.tolerance > 0.0;
+    let mut epoch_grads: Option<Grads<F>> = watched.then(|| Grads::zeros(objective.layout()));
     let mut tell =
         |event: Event<'_>| observers.iter_mut().try_for_each(|o| o.event(&event)).map_err(FitError::Observer);
     tell(Event::Start {
@@ -234,6 +238,10 @@ pub fn fit<F: Float>(
                     epoch -= 1;
                     break 'run Stop::Gradient;
                 }
+            }
+            if let Some(sum) = &mut epoch_grads {
+                sum.total += grads.total;
+                sum.flat_mut().iter_mut().zip(grads.flat()).for_each(|(s, g)| *s += *g);
             }
             let at = At { step: steps + 1, penalty: options.penalty };
             let mut oracle = BatchOracle { objective, batch };
@@ -306,13 +314,18 @@ pub fn fit<F: Float>(
         if options.loss_tolerance > 0.0 && still >= STILL {
             break Stop::Loss;
         }
-        if !batches.is_full() && options.tolerance > 0.0 {
-            grads.clear();
-            objective.gradient(&evaluated, &train, &mut grads);
-            let slope = options.penalty.stationarity(&evaluated, &grads);
-            grads.clear();
-            if slope <= options.tolerance {
-                break Stop::Gradient;
+        if let Some(sum) = &mut epoch_grads {
+            // Each batch's gradient was taken at weights of its own; near the end these hardly move, and the sum says whether
+            // the exact gradient is worth a pass over all rows.
+            let near = options.penalty.stationarity(&evaluated, sum) <= NEAR * options.tolerance;
+            sum.clear();
+            if near {
+                objective.gradient(&evaluated, &train, sum);
+                let slope = options.penalty.stationarity(&evaluated, sum);
+                sum.clear();
+                if slope <= options.tolerance {
+                    break Stop::Gradient;
+                }
             }
         }
     };
