@@ -1,0 +1,4 @@
+//! What training must do: find others' optima, end for the right reason, weigh rows as it says, score as scikit-learn does.
+
+mod common;
+mod optima;
