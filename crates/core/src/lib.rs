@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod expr;
 pub mod hyper;
 pub mod isa;
+pub mod lanes;
 pub mod layout;
 pub mod math;
 pub mod objective;

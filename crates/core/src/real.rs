@@ -55,7 +55,14 @@ pub trait Real:
 
 /// A number that buffers hold: `f32` or `f64`.
 pub trait Float:
-    Real<Mask = bool> + Default + PartialOrd + AddAssign + Debug + Display + crate::math::Elementary
+    Real<Mask = bool>
+    + Default
+    + PartialOrd
+    + AddAssign
+    + Debug
+    + Display
+    + crate::math::Elementary
+    + crate::lanes::Laned
 {
     /// Bytes of one number.
     const BYTES: usize;

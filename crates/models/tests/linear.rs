@@ -578,12 +578,12 @@ fn eigenvalues(mut a: Vec<Vec<f64>>) -> Vec<f64> {
                 let t = t.signum() / (t.abs() + (t * t + 1.0).sqrt());
                 let c = 1.0 / (t * t + 1.0).sqrt();
                 let s = t * c;
-                for k in 0..n {
-                    (a[k][p], a[k][q]) = (c * a[k][p] - s * a[k][q], s * a[k][p] + c * a[k][q]);
+                for row in &mut a {
+                    (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                 }
-                for k in 0..n {
-                    (a[p][k], a[q][k]) = (c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]);
-                }
+                let (x, y) = (a[p].clone(), a[q].clone());
+                a[p] = x.iter().zip(&y).map(|(x, y)| c * x - s * y).collect();
+                a[q] = x.iter().zip(&y).map(|(x, y)| s * x + c * y).collect();
             }
         }
     }
@@ -632,10 +632,10 @@ fn extremes_equal_a_dense_eigen_solve() {
         let mut a = vec![vec![0.0; columns]; columns];
         let mut z = vec![0.0; 200 * data.shape.outputs];
         model.scores(&theta, &data.batch(), &mut z);
-        for i in 0..200 {
+        for (i, z) in z.iter().enumerate().take(200) {
             let mut x = expanded.batch().dense_row(i).to_vec();
             x.push(1.0);
-            let curvature = loss.entry().bound.unwrap_or_else(|| libm::exp(z[i]));
+            let curvature = loss.entry().bound.unwrap_or_else(|| libm::exp(*z));
             for (row, p) in a.iter_mut().zip(&x) {
                 row.iter_mut().zip(&x).for_each(|(a, q)| *a += data.weight[i] * curvature * p * q / total);
             }

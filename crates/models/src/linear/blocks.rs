@@ -3,7 +3,7 @@
 use thalweg_core::math::LANES;
 use thalweg_core::{Batch, Float, Total};
 
-use super::kernel::{Chunk, Tile};
+use super::kernel::{Chunk, Columns, Tile};
 
 /// A batch is cut into at most this many blocks, so that their sums stay small.
 const MOST: usize = 64;
@@ -73,8 +73,10 @@ fn border(rows: usize, b: usize, blocks: usize) -> usize {
 pub(super) struct Rows<F> {
     /// Their positions in the data set.
     pub at: Vec<usize>,
-    /// What each leaves over of whole chunks, padded; empty when nothing is left.
-    pub tails: Vec<Chunk<F>>,
+    /// Where each starts in the numeric features, or in `packed`.
+    pub starts: Vec<usize>,
+    /// Copies of rows of less than 8 columns, padded.
+    pub packed: Vec<Chunk<F>>,
     /// Their targets.
     pub target: Vec<F>,
     /// Their weights; empty when all are 1.
@@ -113,27 +115,35 @@ impl<F: Float> Rows<F> {
             self.target.clear();
             self.target.extend(self.at.iter().map(|&at| batch.target[at]));
         }
-        self.tails.clear();
-        let rest = batch.width % LANES;
-        if rest > 0 {
-            self.tails.extend(self.at.iter().map(|&at| {
-                let end = (at + 1) * batch.width;
-                let mut tail = [F::zero(); LANES];
-                tail[..rest].copy_from_slice(&batch.dense[end - rest..end]);
-                tail
-            }));
+        self.starts.clear();
+        self.packed.clear();
+        let columns = Columns::of(batch.width);
+        if columns.narrow() {
+            self.packed.resize(self.at.len(), [F::zero(); LANES]);
+            for (packed, &at) in self.packed.iter_mut().zip(&self.at) {
+                packed.iter_mut().zip(batch.dense_row(at)).for_each(|(to, &x)| *to = x);
+            }
+            self.starts.extend((0..self.at.len()).map(|i| i * LANES));
+        } else {
+            self.starts.extend(self.at.iter().map(|&at| at * batch.width));
         }
         stop
     }
 
     /// What the inner loops see of them.
     pub fn tile<'a>(&'a self, batch: &Batch<'a, F>) -> Tile<'a, F> {
-        Tile { at: &self.at, dense: batch.dense, width: batch.width, tails: &self.tails }
+        let starts = &self.starts;
+        match Columns::of(batch.width).narrow() {
+            true => Tile { starts, data: self.packed.as_flattened(), width: LANES },
+            false => Tile { starts, data: batch.dense, width: batch.width },
+        }
     }
 }
 
-/// The sums of one block, and the tile that it is working on.
+/// The sums of one block, and the tile that it is working on. Blocks do not share cache lines (nor the pairs of lines that are
+/// fetched together).
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct Block<F> {
     /// The tile.
     pub rows: Rows<F>,

@@ -1,72 +1,230 @@
-//! The two inner loops of a linear model: scores of a tile of rows, and the sum of its rows times their derivatives.
+//! The inner loops of a linear model: scores of a tile of rows, and the sum of its rows times their derivatives.
 //!
-//! Rows are read where they lie. What does not fill a chunk of 8 columns (the tail of each row) is copied, padded with
-//! zeros, when the tile is gathered; weights and sums are padded to whole chunks too, so neither loop has a remainder.
-//! Products are summed in the lanes and the tree of [`thalweg_core::math::dot`], rows in their order: the bits do not depend
-//! on how rows are grouped into tiles, nor on the instruction set.
+//! Rows are read where they lie, in chunks of 8 columns. A width that is no multiple of 8 ends in a chunk of the *last* 8 columns:
+//! the columns that it shares with the chunk before have weight 0 there, and their sums are not read. Rows of less than 8
+//! columns are copied, padded with zeros ([`Columns`] knows which column is where). So no loop has a remainder.
+//!
+//! Products are summed in lanes and joined by the tree of [`thalweg_core::math::join`], rows in their order: the bits depend
+//! neither on how rows are grouped nor on the instruction set.
 
-use thalweg_core::math::{LANES, join};
-use thalweg_core::{Float, isa};
+use thalweg_core::Float;
+use thalweg_core::lanes::{Kernel, Lanes};
+use thalweg_core::math::LANES;
 
 /// So many columns are worked on at once.
 pub(super) type Chunk<F> = [F; LANES];
 
-/// Rows whose sums run side by side, to hide the latency of an addition.
-const GROUP: usize = 4;
+/// Where the numeric columns of a row lie in its chunks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    /// Numbers in a row.
+    width: usize,
+}
 
-/// The rows of a tile.
+impl Columns {
+    pub fn of(width: usize) -> Self {
+        Self { width }
+    }
+    /// Whether rows are copied and padded.
+    pub fn narrow(self) -> bool {
+        self.width < LANES
+    }
+    /// Chunks of a row.
+    pub fn chunks(self) -> usize {
+        self.width.div_ceil(LANES)
+    }
+    /// Columns in chunks of their own, in their order.
+    fn whole(self) -> usize {
+        self.width / LANES * LANES
+    }
+    /// Where the columns after those begin.
+    fn rest(self) -> usize {
+        if self.narrow() { 0 } else { self.chunks() * LANES - (self.width - self.whole()) }
+    }
+    /// Puts a row's `columns` at their places in `chunks`.
+    pub fn spread<F: Float>(self, columns: &[F], chunks: &mut [Chunk<F>]) {
+        let (whole, rest) = columns.split_at(self.whole());
+        let chunks = chunks.as_flattened_mut();
+        chunks[..whole.len()].copy_from_slice(whole);
+        chunks[self.rest()..][..rest.len()].copy_from_slice(rest);
+    }
+    /// The columns of `chunks`, in their order.
+    pub fn collect(self, chunks: &[Chunk<f64>]) -> impl Iterator<Item = f64> {
+        let (whole, chunks) = (self.whole(), chunks.as_flattened());
+        chunks[..whole].iter().chain(&chunks[self.rest()..][..self.width - whole]).copied()
+    }
+}
+
+/// The rows of a tile, 8 columns or more.
+#[derive(Clone, Copy)]
 pub(super) struct Tile<'a, F> {
-    /// Their positions in the data set.
-    pub at: &'a [usize],
-    /// The numeric features of the data set.
-    pub dense: &'a [F],
+    /// Where each row starts in `data`.
+    pub starts: &'a [usize],
+    /// The numbers.
+    pub data: &'a [F],
     /// Numbers in a row.
     pub width: usize,
-    /// What each row leaves over of whole chunks, padded; empty when nothing is left.
-    pub tails: &'a [Chunk<F>],
 }
 
-/// `z [outputs, n]`: the product of each row with each row of `weights [outputs, stride]`.
-pub(super) fn scores<F: Float>(tile: &Tile<'_, F>, weights: &[Chunk<F>], z: &mut [F]) {
-    if tile.width == 0 {
-        z.fill(F::zero());
-        return;
+/// The chunks of a row: those in its order, and the last one if the width is no multiple of 8.
+type Row<'a, F> = (&'a [Chunk<F>], Option<&'a Chunk<F>>);
+
+impl<'a, F: Float> Tile<'a, F> {
+    #[inline(always)]
+    fn row(&self, i: usize) -> Row<'a, F> {
+        let start = self.starts[i];
+        let row = &self.data[start..start + self.width];
+        let (whole, rest) = row.as_chunks();
+        (whole, if rest.is_empty() { None } else { row.last_chunk() })
     }
-    isa::run(
-        #[inline(always)]
-        || {
-            let n = tile.at.len();
-            let mut outputs = z.chunks_exact_mut(n).zip(weights.chunks_exact(tile.stride()));
-            while let Some((z, w)) = outputs.next() {
-                match outputs.next() {
-                    Some((z2, w2)) => tile.dots([z, z2], [w, w2]),
-                    None => tile.dots([z], [w]),
+}
+
+/// `z [outputs, n]`: the product of each row with each row of `weights [outputs, chunks]`.
+pub(super) struct Scores<'a, F> {
+    pub tile: Tile<'a, F>,
+    pub weights: &'a [Chunk<F>],
+    pub z: &'a mut [F],
+}
+
+impl<F: Float> Kernel<F> for Scores<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<F>>(self, lanes: L) {
+        let Self { tile, weights, z } = self;
+        let n = tile.starts.len();
+        let chunks = Columns::of(tile.width).chunks();
+        let mut outputs = z.chunks_exact_mut(n).zip(weights.chunks_exact(chunks));
+        // Two rows at a time: four were faster in the cache and half as fast from memory, which is read best in one stream.
+        while let Some((z, w)) = outputs.next() {
+            let mut i = 0;
+            if let Some((z2, w2)) = outputs.next() {
+                while i + 2 <= n {
+                    let rows = [tile.row(i), tile.row(i + 1)];
+                    [[z[i], z2[i]], [z[i + 1], z2[i + 1]]] = products(lanes, rows, [w, w2]);
+                    i += 2;
+                }
+                if i < n {
+                    [[z[i], z2[i]]] = products(lanes, [tile.row(i)], [w, w2]);
+                }
+            } else {
+                while i + 2 <= n {
+                    [[z[i]], [z[i + 1]]] = products(lanes, [tile.row(i), tile.row(i + 1)], [w]);
+                    i += 2;
+                }
+                if i < n {
+                    [[z[i]]] = products(lanes, [tile.row(i)], [w]);
                 }
             }
-        },
-    );
+        }
+    }
 }
 
-/// Adds d·x of every row, in order, to `sums [outputs, stride]`; `d [outputs, n]`.
-pub(super) fn accumulate<F: Float>(tile: &Tile<'_, F>, d: &[F], sums: &mut [Chunk<F>]) {
-    if tile.width == 0 {
-        return;
-    }
-    isa::run(
+/// The products of `R` rows with `O` vectors: side by side, to hide the latency of additions.
+#[inline(always)]
+fn products<F: Float, L: Lanes<F>, const R: usize, const O: usize>(
+    lanes: L,
+    rows: [Row<'_, F>; R],
+    weights: [&[Chunk<F>]; O],
+) -> [[F; O]; R] {
+    let mut sums = [[lanes.splat(F::zero()); O]; R];
+    let whole = rows[0].0.len();
+    let x = rows.map(
         #[inline(always)]
-        || {
-            let n = tile.at.len();
-            let mut i = 0;
-            while i + GROUP <= n {
-                tile.add_group::<GROUP>(i, d, sums);
-                i += GROUP;
-            }
-            while i < n {
-                tile.add_group::<1>(i, d, sums);
-                i += 1;
-            }
-        },
+        |row| &row.0[..whole],
     );
+    let w = weights.map(
+        #[inline(always)]
+        |w| &w[..whole],
+    );
+    for c in 0..whole {
+        for o in 0..O {
+            let w = lanes.load(&w[o][c]);
+            for r in 0..R {
+                sums[r][o] = lanes.add(sums[r][o], lanes.mul(w, lanes.load(&x[r][c])));
+            }
+        }
+    }
+    for r in 0..R {
+        if let Some(last) = rows[r].1 {
+            let x = lanes.load(last);
+            for o in 0..O {
+                sums[r][o] = lanes.add(sums[r][o], lanes.mul(lanes.load(&weights[o][whole]), x));
+            }
+        }
+    }
+    let mut out = [[F::zero(); O]; R];
+    for r in 0..R {
+        for o in 0..O {
+            out[r][o] = lanes.join(sums[r][o]);
+        }
+    }
+    out
+}
+
+/// Adds d·x of every row, in order, to `sums [outputs, chunks]`; `d [outputs, n]`.
+pub(super) struct Accumulate<'a, F> {
+    pub tile: Tile<'a, F>,
+    pub d: &'a [F],
+    pub sums: &'a mut [Chunk<F>],
+}
+
+impl<F: Float> Kernel<F> for Accumulate<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<F>>(self, lanes: L) {
+        let Self { tile, d, sums } = self;
+        let n = tile.starts.len();
+        let chunks = Columns::of(tile.width).chunks();
+        let mut i = 0;
+        while i + 4 <= n {
+            let rows = [tile.row(i), tile.row(i + 1), tile.row(i + 2), tile.row(i + 3)];
+            for (d, sums) in d.chunks_exact(n).zip(sums.chunks_exact_mut(chunks)) {
+                add_rows(lanes, rows, [d[i], d[i + 1], d[i + 2], d[i + 3]], sums);
+            }
+            i += 4;
+        }
+        while i < n {
+            for (d, sums) in d.chunks_exact(n).zip(sums.chunks_exact_mut(chunks)) {
+                add_rows(lanes, [tile.row(i)], [d[i]], sums);
+            }
+            i += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn add_rows<F: Float, L: Lanes<F>, const R: usize>(
+    lanes: L,
+    rows: [Row<'_, F>; R],
+    d: [F; R],
+    sums: &mut [Chunk<F>],
+) {
+    let d = d.map(
+        #[inline(always)]
+        |d| lanes.splat(d),
+    );
+    let whole = rows[0].0.len();
+    let x = rows.map(
+        #[inline(always)]
+        |row| &row.0[..whole],
+    );
+    let (sums, rest) = sums.split_at_mut(whole);
+    for c in 0..whole {
+        let mut sum = lanes.load(&sums[c]);
+        for r in 0..R {
+            sum = lanes.add(sum, lanes.mul(d[r], lanes.load(&x[r][c])));
+        }
+        lanes.store(sum, &mut sums[c]);
+    }
+    if let Some(rest) = rest.first_mut() {
+        let mut sum = lanes.load(rest);
+        for r in 0..R {
+            if let Some(last) = rows[r].1 {
+                sum = lanes.add(sum, lanes.mul(d[r], lanes.load(last)));
+            }
+        }
+        lanes.store(sum, rest);
+    }
 }
 
 /// Multiplies the derivatives `d [outputs, n]` by the rows' weights (1 when there are none) and sums them, losses and
@@ -84,114 +242,39 @@ pub(super) fn weigh<F: Float>(
         return;
     }
     if weight.is_empty() {
-        add_lanes(loss.iter().map(|x| x.to_f64()), losses);
-        add_lanes(loss.iter().map(|_| 1.0), weights);
+        add_lanes(loss, losses, |x| x.to_f64());
+        add_lanes(loss, weights, |_| 1.0);
     } else {
-        add_lanes(loss.iter().zip(weight).map(|(x, w)| x.to_f64() * w.to_f64()), losses);
-        add_lanes(weight.iter().map(|w| w.to_f64()), weights);
+        add_lanes_of_products(loss, weight, losses);
+        add_lanes(weight, weights, |w| w.to_f64());
         for d in d.chunks_exact_mut(loss.len()) {
             d.iter_mut().zip(weight).for_each(|(d, &w)| *d = *d * w);
         }
     }
     for (d, bias) in d.chunks_exact(loss.len()).zip(bias) {
-        add_lanes(d.iter().map(|d| d.to_f64()), bias);
+        add_lanes(d, bias, |d| d.to_f64());
     }
 }
 
 #[inline(always)]
-fn add_lanes(x: impl Iterator<Item = f64>, lanes: &mut Chunk<f64>) {
-    let mut at = 0;
-    for x in x {
-        lanes[at] += x;
-        at = (at + 1) % LANES;
+fn add_lanes<F: Float>(x: &[F], lanes: &mut Chunk<f64>, f: impl Fn(F) -> f64) {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
+        for l in 0..LANES {
+            lanes[l] += f(x[l]);
+        }
     }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane += f(x));
 }
 
-impl<'a, F: Float> Tile<'a, F> {
-    /// Chunks in a padded row.
-    fn stride(&self) -> usize {
-        self.width.div_ceil(LANES)
-    }
-
-    /// The whole chunks of row `i`.
-    #[inline(always)]
-    fn chunks(&self, i: usize) -> &'a [Chunk<F>] {
-        let start = self.at[i] * self.width;
-        self.dense[start..start + self.width].as_chunks().0
-    }
-
-    #[inline(always)]
-    fn dots<const O: usize>(&self, mut z: [&mut [F]; O], w: [&[Chunk<F>]; O]) {
-        let n = self.at.len();
-        let mut i = 0;
-        while i + GROUP <= n {
-            let sums: [[F; O]; GROUP] = self.group(i, w);
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (z, sum) in z.iter_mut().zip(sums) {
-                    z[i + r] = sum;
-                }
-            }
-            i += GROUP;
-        }
-        while i < n {
-            let [sums]: [[F; O]; 1] = self.group(i, w);
-            for (z, sum) in z.iter_mut().zip(sums) {
-                z[i] = sum;
-            }
-            i += 1;
+#[inline(always)]
+fn add_lanes_of_products<F: Float>(x: &[F], y: &[F], lanes: &mut Chunk<f64>) {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let (y_chunks, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in chunks.iter().zip(y_chunks) {
+        for l in 0..LANES {
+            lanes[l] += x[l].to_f64() * y[l].to_f64();
         }
     }
-
-    /// The products of `R` rows from `i` on with `O` weight vectors.
-    #[inline(always)]
-    fn group<const R: usize, const O: usize>(&self, i: usize, w: [&[Chunk<F>]; O]) -> [[F; O]; R] {
-        let whole = self.width / LANES;
-        let mut lanes = [[[F::zero(); LANES]; O]; R];
-        let x: [&[Chunk<F>]; R] = std::array::from_fn(|r| &self.chunks(i + r)[..whole]);
-        let weights = w.map(|w| &w[..whole]);
-        for c in 0..whole {
-            for r in 0..R {
-                for o in 0..O {
-                    for l in 0..LANES {
-                        lanes[r][o][l] += weights[o][c][l] * x[r][c][l];
-                    }
-                }
-            }
-        }
-        if !self.tails.is_empty() {
-            for r in 0..R {
-                for o in 0..O {
-                    for l in 0..LANES {
-                        lanes[r][o][l] += w[o][whole][l] * self.tails[i + r][l];
-                    }
-                }
-            }
-        }
-        lanes.map(|row| row.map(join))
-    }
-
-    #[inline(always)]
-    fn add_group<const R: usize>(&self, i: usize, d: &[F], sums: &mut [Chunk<F>]) {
-        let n = self.at.len();
-        let count = self.width / LANES;
-        let x: [&[Chunk<F>]; R] = std::array::from_fn(|r| &self.chunks(i + r)[..count]);
-        for (d, sums) in d.chunks_exact(n).zip(sums.chunks_exact_mut(self.stride())) {
-            let d: [F; R] = std::array::from_fn(|r| d[i + r]);
-            let (whole, tail) = sums.split_at_mut(count);
-            for (c, sum) in whole.iter_mut().enumerate() {
-                for r in 0..R {
-                    for l in 0..LANES {
-                        sum[l] += d[r] * x[r][c][l];
-                    }
-                }
-            }
-            for sum in tail {
-                for r in 0..R {
-                    for l in 0..LANES {
-                        sum[l] += d[r] * self.tails[i + r][l];
-                    }
-                }
-            }
-        }
-    }
+    lanes.iter_mut().zip(rest).zip(y_rest).for_each(|((lane, x), y)| *lane += x.to_f64() * y.to_f64());
 }

@@ -6,7 +6,7 @@ use thalweg_core::math::{LANES, join};
 use thalweg_core::{Batch, Float, Grads, Params, Total, isa};
 
 use super::blocks::{self, Block, Cut, Rows};
-use super::kernel::{self, Chunk};
+use super::kernel::{self, Accumulate, Chunk, Columns, Scores};
 use super::{Linear, Shape};
 
 /// Sums in the parameters' own type are carried over into f64 after this many rows.
@@ -69,7 +69,11 @@ impl<F: Float> Linear<F> {
 
     /// Chunks in a padded row.
     fn stride(&self) -> usize {
-        self.shape.dense.div_ceil(LANES)
+        self.columns().chunks()
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::of(self.shape.dense)
     }
 
     pub(super) fn check(&self, theta: &Params<F>, batch: &Batch<'_, F>) {
@@ -94,7 +98,7 @@ impl<F: Float> Linear<F> {
         if dense > 0 {
             let weights = theta.tensor("weight").chunks_exact(self.shape.inputs());
             for (chunks, weight) in chunks.chunks_exact_mut(self.stride()).zip(weights) {
-                chunks.as_flattened_mut()[..dense].copy_from_slice(&weight[..dense]);
+                self.columns().spread(&weight[..dense], chunks);
             }
         }
     }
@@ -118,7 +122,11 @@ impl<F: Float> Linear<F> {
         if n == 0 {
             return;
         }
-        kernel::scores(&rows.tile(batch), vector.chunks, z);
+        if dense > 0 {
+            F::on_lanes(Scores { tile: rows.tile(batch), weights: vector.chunks, z });
+        } else {
+            z.fill(F::zero());
+        }
         for (o, z) in z.chunks_exact_mut(n).enumerate() {
             if batch.code_width > 0 {
                 let weight = &vector.weight[o * self.shape.inputs()..(o + 1) * self.shape.inputs()][dense..];
@@ -187,7 +195,7 @@ impl<F: Float> Linear<F> {
         direction: Option<Vector<'_, F>>,
         aim: Aim<'_, F>,
     ) {
-        let Shape { one_hot, outputs, .. } = self.shape;
+        let Shape { dense, one_hot, outputs, .. } = self.shape;
         block.reset(outputs * self.stride(), outputs, outputs * one_hot);
         let Block { rows, recent, sums, codes, bias, z, v, loss, .. } = block;
         let (mut losses, mut weights) = ([0.0; LANES], [0.0; LANES]);
@@ -215,7 +223,9 @@ impl<F: Float> Linear<F> {
             if matches!(aim, Aim::Loss) || n == 0 {
                 continue;
             }
-            kernel::accumulate(&rows.tile(batch), d, recent);
+            if dense > 0 {
+                F::on_lanes(Accumulate { tile: rows.tile(batch), d, sums: recent });
+            }
             if batch.code_width > 0 {
                 for (d, codes) in d.chunks_exact(n).zip(codes.chunks_exact_mut(one_hot)) {
                     for (&d, &at) in d.iter().zip(&rows.at) {
@@ -257,8 +267,8 @@ impl<F: Float> Linear<F> {
         let weight = out.tensor_mut("weight");
         for (o, weight) in weight.chunks_exact_mut(inputs.max(1)).enumerate() {
             let (numbers, codes) = weight.split_at_mut(dense);
-            let sums = first.sums.as_flattened()[o * self.stride() * LANES..].iter();
-            numbers.iter_mut().zip(sums).for_each(|(to, &sum)| add(to, sum));
+            let sums = &first.sums[o * self.stride()..(o + 1) * self.stride()];
+            numbers.iter_mut().zip(self.columns().collect(sums)).for_each(|(to, sum)| add(to, sum));
             // TODO sparse
             let _ = batch;
             let sums = first.codes[o * one_hot..].iter_mut();
