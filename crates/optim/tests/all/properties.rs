@@ -306,23 +306,25 @@ both! {
         let n = 31;
         let unit = if F::BYTES == 4 { F32 } else { F64 };
         for rule in all_settings() {
-            let rule = format!("clip(50) | {rule}");
-            let start = || Run::<F>::new(&rule, &layout(&[20, -11]), &setup(), &numbers(1, n));
-            let (mut mean, mut eight, mut seven) = (start(), start(), start());
-            let mut reference = Reference::new(&rule, &numbers(1, n), unit);
-            for seed in 2..6 {
-                let gradient = numbers(seed, n);
-                let times = |w: f64| gradient.iter().map(|g| g * w).collect::<Vec<_>>();
-                let report = mean.step(&gradient);
-                assert_eq!(eight.step_of_sum(&times(8.0), 8.0), report, "{rule}");
-                seven.step_of_sum(&times(7.0), 7.0);
-                // 7g, 1/7 and their product each round once.
-                reference.step_near(&gradient.iter().map(|&g| Near::rounded(g, unit)).collect::<Vec<_>>());
-            }
-            assert_eq!(eight.bits(), mean.bits(), "{rule}");
-            for (i, (a, b)) in seven.values().iter().zip(mean.values()).enumerate() {
-                let bound = reference.theta(i).1;
-                assert!((a - b).abs() <= bound || !bound.is_finite(), "{rule}: {a} is not {b} ± {bound:e}");
+            for before in ["clip(50)", "clip_value(2) | clip(5)"] {
+                let rule = format!("{before} | {rule}");
+                let start = || Run::<F>::new(&rule, &layout(&[20, -11]), &setup(), &numbers(1, n));
+                let (mut mean, mut eight, mut seven) = (start(), start(), start());
+                let mut reference = Reference::new(&rule, &numbers(1, n), unit);
+                for seed in 2..6 {
+                    let gradient = numbers(seed, n);
+                    let times = |w: f64| gradient.iter().map(|g| g * w).collect::<Vec<_>>();
+                    let report = mean.step(&gradient);
+                    assert_eq!(eight.step_of_sum(&times(8.0), 8.0), report, "{rule}");
+                    seven.step_of_sum(&times(7.0), 7.0);
+                    // 7g, 1/7 and their product each round once.
+                    reference.step_near(&gradient.iter().map(|&g| Near::rounded(g, unit)).collect::<Vec<_>>());
+                }
+                assert_eq!(eight.bits(), mean.bits(), "{rule}");
+                for (i, (a, b)) in seven.values().iter().zip(mean.values()).enumerate() {
+                    let bound = reference.theta(i).1;
+                    assert!((a - b).abs() <= bound || !bound.is_finite(), "{rule}: {a} is not {b} ± {bound:e}");
+                }
             }
         }
     }
