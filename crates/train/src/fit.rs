@@ -234,7 +234,15 @@ pub fn fit<F: Float>(
             }
             if index.is_none() && options.tolerance > 0.0 {
                 let slope = options.penalty.stationarity(&theta, &grads);
-                if slope <= options.tolerance && steps > 0 {
+                // Where an average of the weights is kept, it is the average that must have come to rest.
+                let rests = |weights: &[F]| {
+                    let mut average = theta.clone();
+                    average.flat_mut().copy_from_slice(weights);
+                    let mut grads = Grads::zeros(objective.layout());
+                    objective.gradient(&average, &train, &mut grads);
+                    options.penalty.stationarity(&average, &grads) <= options.tolerance
+                };
+                if slope <= options.tolerance && steps > 0 && optimizer.evaluation_weights().is_none_or(rests) {
                     epoch -= 1;
                     break 'run Stop::Gradient;
                 }
@@ -339,18 +347,19 @@ pub fn fit<F: Float>(
     let validates = task.valid.is_some();
     let diverged = stop == Stop::Diverged;
     let mut best_epoch = epoch;
-    let mut has_best = false;
+    let has_kept = best.is_some();
     if let Some(best) = best.filter(|_| validates || diverged) {
         let last = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
         // An interrupted or diverged epoch has not been judged yet: it may hold the best weights or the worst.
         if diverged || !last.is_some_and(|last| last < best.valid_loss.unwrap_or(best.loss)) {
-            has_best = best.loss < first_loss;
             best_epoch = best.epoch;
             evaluated = best.params;
         }
     }
     let train_loss = objective.loss(&evaluated, &train).mean() + options.penalty.value(&evaluated);
     let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+    // Without validation, the loss that was best is one before a step, and the weights are those after it.
+    let has_best = has_kept && train_loss < first_loss;
     Ok(Fitted {
         params: evaluated,
         stop,
