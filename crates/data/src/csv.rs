@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::ReadError;
-use crate::fill::{FillError, Sink, plain, quoted};
+use crate::fill::{FillError, Sink, fill};
 use crate::intern::Interner;
 use crate::number::Rules;
 use crate::scan::{Piece, Scan, ScanError, scan};
@@ -241,13 +241,8 @@ impl Reader<'_> {
             .zip(sinks)
             .map_init(Vec::new, |buffer, (piece, mut sinks)| {
                 self.source.read(piece.start, piece.end, buffer).map_err(|e| io_error(e, self.file))?;
-                let bytes = &buffer[..(piece.end - piece.start) as usize];
-                let (rows, delimiter) = (piece.rows, self.head.delimiter);
-                match self.scan.plain {
-                    true => plain(buffer, rows, delimiter, self.rules, &mut sinks),
-                    false => quoted(bytes, rows, delimiter, self.rules, &mut sinks),
-                }
-                .map_err(|e| self.error(e, piece))?;
+                fill(buffer, piece.rows, self.head.delimiter, self.rules, &mut sinks)
+                    .map_err(|e| self.error(e, piece))?;
                 Ok(sinks)
             })
             .collect();

@@ -1,66 +1,65 @@
 //! Fields of one record, quotes undone.
+//!
+//! Written by hand because it is the inner loop of reading; a test compares it with the `csv` crate on any bytes.
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 
 use crate::number::trim;
 
-/// Splits records; keeps its memory between them.
-pub(crate) struct Splitter {
-    delimiter: u8,
-    reader: csv_core::Reader,
-    text: Vec<u8>,
-    ends: Vec<usize>,
+/// Where a field is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// Its bytes in the buffer, quotes excluded; none if they had to be put together in the scratch.
+    pub bytes: Option<(usize, usize)>,
+    /// The place of the delimiter or line end behind it.
+    pub stop: usize,
 }
 
-impl Splitter {
-    pub fn new(delimiter: u8) -> Self {
-        let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        Self { delimiter, reader, text: Vec::new(), ends: Vec::new() }
+/// The field that starts at `at`. None if the buffer ends before it does.
+#[inline]
+pub(crate) fn field(buffer: &[u8], at: usize, delimiter: u8, scratch: &mut Vec<u8>) -> Option<Field> {
+    let end = |from: usize| memchr3(delimiter, b'\n', b'\r', &buffer[from..]).map(|k| from + k);
+    if buffer.get(at) != Some(&b'"') {
+        let stop = end(at)?;
+        return Some(Field { bytes: Some((at, stop)), stop });
     }
+    let start = at + 1;
+    let close = start + memchr(b'"', &buffer[start..])?;
+    let next = *buffer.get(close + 1)?;
+    if next == delimiter || next == b'\n' || next == b'\r' {
+        return Some(Field { bytes: Some((start, close)), stop: close + 1 });
+    }
+    // Two quotes are one; what follows the last is taken as it is.
+    scratch.clear();
+    let (mut from, mut quote) = (start, close);
+    while buffer.get(quote + 1) == Some(&b'"') {
+        scratch.extend_from_slice(&buffer[from..=quote]);
+        from = quote + 2;
+        quote = from + memchr(b'"', &buffer[from..])?;
+    }
+    scratch.extend_from_slice(&buffer[from..quote]);
+    let stop = end(quote + 1)?;
+    scratch.extend_from_slice(&buffer[quote + 1..stop]);
+    Some(Field { bytes: None, stop })
+}
 
-    /// Calls `each` with the position and the trimmed bytes of every field of `record` (without its line ending) until it
-    /// says stop; gives back how many fields it was called with.
-    pub fn split(&mut self, record: &[u8], quote: bool, mut each: impl FnMut(usize, &[u8]) -> bool) -> usize {
-        if quote {
-            self.unquote(record);
-            let mut start = 0;
-            for (i, &end) in self.ends.iter().enumerate() {
-                if !each(i, trim(&self.text[start..end])) {
-                    return i + 1;
-                }
-                start = end;
-            }
-            return self.ends.len();
+/// Calls `each` with the position and the trimmed bytes of every field of the record that starts at `at`; gives back how many
+/// there are. The buffer goes on behind the record.
+pub(crate) fn fields(
+    buffer: &[u8],
+    mut at: usize,
+    delimiter: u8,
+    mut each: impl FnMut(usize, &[u8]),
+) -> usize {
+    let mut scratch = Vec::new();
+    let mut count = 0;
+    while let Some(field) = field(buffer, at, delimiter, &mut scratch) {
+        each(count, trim(field.bytes.map_or(&scratch[..], |(start, end)| &buffer[start..end])));
+        count += 1;
+        if buffer[field.stop] != delimiter {
+            break;
         }
-        let (mut rest, mut i) = (record, 0);
-        loop {
-            let end = memchr(self.delimiter, rest);
-            if !each(i, trim(&rest[..end.unwrap_or(rest.len())])) || end.is_none() {
-                return i + 1;
-            }
-            rest = &rest[end.map_or(rest.len(), |e| e + 1)..];
-            i += 1;
-        }
+        at = field.stop + 1;
     }
-
-    /// Reads a record with csv-core.
-    fn unquote(&mut self, mut record: &[u8]) {
-        self.reader.reset();
-        self.text.resize(record.len().max(64), 0);
-        self.ends.resize(64.max(self.ends.len()), 0);
-        let (mut out, mut ends) = (0, 0);
-        loop {
-            let (result, read, wrote, ended) =
-                self.reader.read_record(record, &mut self.text[out..], &mut self.ends[ends..]);
-            (record, out, ends) = (&record[read..], out + wrote, ends + ended);
-            match result {
-                csv_core::ReadRecordResult::InputEmpty => {} // the next, empty, call says that the input ends
-                csv_core::ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => break,
-            }
-        }
-        self.text.truncate(out);
-        self.ends.truncate(ends);
-    }
+    count
 }

@@ -2,12 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use memchr::{memchr_iter, memchr3};
-
-use crate::fields::Splitter;
+use crate::fields::{field, fields};
 use crate::intern::Interner;
 use crate::number::{Cell, Rules, trim};
-use crate::scan::{Found, record};
 use crate::window::{PAD, Window, field_end, short_number};
 
 /// Rows that are gathered before they are written to their columns. Columns of equal length tend to start at equal offsets in
@@ -80,8 +77,9 @@ fn invalid(row: usize, column: usize, cell: &[u8]) -> FillError {
     FillError::InvalidUtf8 { row, column, found }
 }
 
-/// Reads the records of `bytes` (which line feeds follow, see [`PAD`]) when every line is a record and no field is quoted.
-pub(crate) fn plain(
+/// Reads `rows` records into the sinks, one for each column. The buffer is what [`Source::read`](crate::source::Source::read)
+/// gives: line feeds follow the last record.
+pub(crate) fn fill(
     buffer: &[u8],
     rows: usize,
     delimiter: u8,
@@ -91,12 +89,13 @@ pub(crate) fn plain(
     let end = buffer.len() - PAD;
     let width = sinks.len();
     let any_short = rules.numbers.is_empty();
+    let mut scratch = Vec::new();
     let mut at = 0;
     for row in 0..rows {
         if row % BLOCK == 0 {
             sinks.iter_mut().for_each(|s| s.flush(row));
         }
-        while matches!(buffer[at], b'\n' | b'\r') && at < end {
+        while at < end && matches!(buffer[at], b'\n' | b'\r') {
             at += 1;
         }
         if at >= end {
@@ -105,79 +104,50 @@ pub(crate) fn plain(
         let begin = at;
         for (column, sink) in sinks.iter_mut().enumerate() {
             let stop = 'field: {
-                match sink {
-                    Sink::Numbers { block, .. } if any_short => {
-                        if let Some((x, len)) = short_number(buffer, at, delimiter) {
-                            block[row % BLOCK] = x;
-                            break 'field at + len;
-                        }
-                    }
-                    Sink::Text { out, levels } => {
-                        let len = field_end(buffer, at, delimiter);
-                        let blank = |b: u8| b == b' ' || b == b'\t';
-                        if len > 0 && len < 16 && !blank(buffer[at]) && !blank(buffer[at + len - 1]) {
-                            let Some(code) = levels.short(Window::at(buffer, at).first(len), len) else {
-                                return Err(invalid(row, column, &buffer[at..at + len]));
-                            };
-                            out[row] = code;
-                            break 'field at + len;
-                        }
-                    }
-                    _ => {}
+                if let Sink::Numbers { block, .. } = sink
+                    && any_short
+                    && let Some((x, len)) = short_number(buffer, at, delimiter)
+                {
+                    block[row % BLOCK] = x;
+                    break 'field at + len;
                 }
-                let len = memchr3(delimiter, b'\n', b'\r', &buffer[at..]).ok_or(FillError::Changed)?;
-                let cell = trim(&buffer[at..at + len]);
-                if !sink.put(row, cell, rules) {
-                    return Err(invalid(row, column, cell));
+                let (start, len, stop) = match field_end(buffer, at, delimiter) {
+                    len if len < 16 && buffer[at] != b'"' => (at, len, at + len),
+                    _ => {
+                        let field = field(buffer, at, delimiter, &mut scratch).ok_or(FillError::Changed)?;
+                        let Some((start, stop)) = field.bytes else {
+                            let cell = trim(&scratch);
+                            if !sink.put(row, cell, rules) {
+                                return Err(invalid(row, column, cell));
+                            }
+                            break 'field field.stop;
+                        };
+                        (start, stop - start, field.stop)
+                    }
+                };
+                let blank = |b: u8| b == b' ' || b == b'\t';
+                if let Sink::Text { out, levels } = sink
+                    && (1..16).contains(&len)
+                    && !blank(buffer[start])
+                    && !blank(buffer[start + len - 1])
+                {
+                    match levels.short(Window::at(buffer, start).first(len), len) {
+                        Some(code) => out[row] = code,
+                        None => return Err(invalid(row, column, &buffer[start..start + len])),
+                    }
+                } else {
+                    let cell = trim(&buffer[start..start + len]);
+                    if !sink.put(row, cell, rules) {
+                        return Err(invalid(row, column, cell));
+                    }
                 }
-                at + len
+                stop
             };
             let delimits = buffer[stop] == delimiter;
             if delimits != (column + 1 < width) {
-                let line = memchr3(b'\n', b'\r', b'\r', &buffer[begin..]).ok_or(FillError::Changed)?;
-                let found = 1 + memchr_iter(delimiter, &buffer[begin..begin + line]).count();
-                return Err(FillError::Ragged { row, found });
+                return Err(FillError::Ragged { row, found: fields(buffer, begin, delimiter, |_, _| {}) });
             }
             at = stop + 1;
-        }
-    }
-    sinks.iter_mut().for_each(|s| s.flush(rows));
-    Ok(())
-}
-
-/// Reads the records of `bytes`, whatever they are.
-pub(crate) fn quoted(
-    bytes: &[u8],
-    rows: usize,
-    delimiter: u8,
-    rules: &Rules,
-    sinks: &mut [Sink],
-) -> Result<(), FillError> {
-    let width = sinks.len();
-    let mut splitter = Splitter::new(delimiter);
-    let mut at = 0;
-    for row in 0..rows {
-        if row % BLOCK == 0 {
-            sinks.iter_mut().for_each(|s| s.flush(row));
-        }
-        let Found::Record(r) = record(bytes, at, delimiter, true) else {
-            return Err(FillError::Changed);
-        };
-        at = r.next;
-        let mut bad = None;
-        let found = splitter.split(&bytes[r.start..r.end], r.quote, |column, cell| {
-            if let Some(sink) = sinks.get_mut(column)
-                && !sink.put(row, cell, rules)
-            {
-                bad = bad.take().or_else(|| Some(invalid(row, column, cell)));
-            }
-            true
-        });
-        if found != width {
-            return Err(FillError::Ragged { row, found });
-        }
-        if let Some(bad) = bad {
-            return Err(bad);
         }
     }
     sinks.iter_mut().for_each(|s| s.flush(rows));

@@ -29,8 +29,6 @@ pub(crate) struct Scan {
     pub pieces: Vec<Piece>,
     pub rows: usize,
     pub lines: Lines,
-    /// No quote and no carriage return but before a line feed: every line is a record, every delimiter delimits.
-    pub plain: bool,
 }
 
 /// Why a scan ended early.
@@ -49,16 +47,13 @@ impl From<io::Error> for ScanError {
 /// One record in a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Where its bytes begin and end, its line ending excluded.
+    /// Where it begins.
     pub start: usize,
-    pub end: usize,
     /// Where the next one may begin.
     pub next: usize,
     /// How many line ends are before it (blank lines), and from its start to `next`.
     pub blank: u64,
     pub lines: u64,
-    /// Whether there is a quote in it.
-    pub quote: bool,
 }
 
 /// What is found at some place of a buffer.
@@ -92,25 +87,24 @@ pub(crate) fn record(buffer: &[u8], from: usize, delimiter: u8, last: bool) -> F
             Some(_) => break,
         }
     }
-    let (mut at, mut quote, mut lines) = (start, false, 0);
-    let done = |end, next, lines, quote| Found::Record(Record { start, end, next, blank, lines, quote });
+    let (mut at, mut lines) = (start, 0);
+    let done = |next, lines| Found::Record(Record { start, next, blank, lines });
     loop {
         let Some(k) = memchr3(b'"', b'\n', b'\r', &buffer[at..]) else {
             let len = buffer.len();
-            return if last { done(len, len, lines, quote) } else { Found::Partial };
+            return if last { done(len, lines) } else { Found::Partial };
         };
         let k = at + k;
         match buffer[k] {
-            b'\n' => return done(k, k + 1, lines + 1, quote),
+            b'\n' => return done(k + 1, lines + 1),
             b'\r' => {
                 return match buffer.get(k + 1) {
-                    Some(b'\n') => done(k, k + 2, lines + 1, quote),
+                    Some(b'\n') => done(k + 2, lines + 1),
                     None if !last => Found::Partial,
-                    _ => done(k, k + 1, lines + 1, quote),
+                    _ => done(k + 1, lines + 1),
                 };
             }
             _ if k == start || buffer[k - 1] == delimiter => {
-                quote = true;
                 let mut close = k + 1;
                 loop {
                     let Some(q) = memchr(b'"', &buffer[close..]) else {
@@ -128,7 +122,7 @@ pub(crate) fn record(buffer: &[u8], from: usize, delimiter: u8, last: bool) -> F
                 lines += memchr_iter(b'\n', &buffer[k..close]).count() as u64;
                 at = close;
             }
-            _ => (quote, at) = (true, k + 1),
+            _ => at = k + 1,
         }
     }
 }
@@ -141,43 +135,59 @@ pub(crate) fn scan(
     delimiter: u8,
     size: u64,
 ) -> Result<Scan, ScanError> {
-    match plain(source, start, line, size)? {
+    match parallel(source, start, line, delimiter, size)? {
         Some(scan) => Ok(scan),
         None => sequential(source, start, line, delimiter, size),
     }
 }
 
-/// What is counted in a piece of a plain file.
+/// What is counted in a piece.
 #[derive(Default)]
 struct Survey {
     rows: usize,
     lines: u64,
-    /// Rows before which the distance between line and row changes.
+    /// Rows before which the distance between line and row changes, and their lines.
     jumps: Vec<(usize, u64)>,
+    shift: Option<u64>,
 }
 
-/// The parallel scan, for files in which each line is a record; None for others.
-fn plain(source: &Source, start: u64, line: u64, size: u64) -> io::Result<Option<Scan>> {
+impl Survey {
+    /// Counts a row that starts on the current line.
+    fn row(&mut self) {
+        let shift = self.lines - self.rows as u64;
+        if self.shift != Some(shift) {
+            self.shift = Some(shift);
+            self.jumps.push((self.rows, self.lines));
+        }
+        self.rows += 1;
+    }
+}
+
+/// The parallel scan. Each piece starts where a line does, and supposes that a record starts there; if every piece then ends where
+/// a record ends, all of them were right, since the first one is. None if one does not (its end is in quotes).
+fn parallel(source: &Source, start: u64, line: u64, delimiter: u8, size: u64) -> io::Result<Option<Scan>> {
     let cuts = line_cuts(source, start, size)?;
-    let odd = AtomicBool::new(false);
+    let len = source.len();
+    let wrong = AtomicBool::new(false);
     let surveys: Vec<Survey> = cuts
         .par_windows(2)
         .map_init(Vec::new, |buffer, cut| {
-            if odd.load(Ordering::Relaxed) {
+            if wrong.load(Ordering::Relaxed) {
                 return Ok(Survey::default());
             }
             source.read(cut[0], cut[1], buffer)?;
-            let survey = survey(&buffer[..(cut[1] - cut[0]) as usize]);
+            let bytes = &buffer[..(cut[1] - cut[0]) as usize];
+            let survey = survey_lines(bytes).or_else(|| survey_records(bytes, delimiter, cut[1] == len));
             Ok(survey.unwrap_or_else(|| {
-                odd.store(true, Ordering::Relaxed);
+                wrong.store(true, Ordering::Relaxed);
                 Survey::default()
             }))
         })
         .collect::<io::Result<_>>()?;
-    if odd.into_inner() {
+    if wrong.into_inner() {
         return Ok(None);
     }
-    let mut scan = Scan { plain: true, ..Scan::default() };
+    let mut scan = Scan::default();
     let mut line = line;
     for (survey, cut) in surveys.iter().zip(cuts.windows(2)) {
         scan.pieces.push(Piece { start: cut[0], end: cut[1], row: scan.rows, rows: survey.rows });
@@ -220,35 +230,48 @@ fn line_cuts(source: &Source, start: u64, size: u64) -> io::Result<Vec<u64>> {
     Ok(cuts)
 }
 
-/// Counts rows and lines; None if there is a quote or a lone carriage return.
-fn survey(bytes: &[u8]) -> Option<Survey> {
+/// Counts rows and lines where every line is a record; None if there is a quote or a lone carriage return.
+fn survey_lines(bytes: &[u8]) -> Option<Survey> {
     if memchr2_iter(b'"', b'\r', bytes).any(|i| bytes[i] == b'"' || bytes.get(i + 1) != Some(&b'\n')) {
         return None;
     }
-    let mut s = Survey::default();
-    let mut shift = u64::MAX;
+    let mut survey = Survey::default();
     let mut from = 0;
-    let mut line = |line: &[u8]| {
-        if !line.is_empty() && line != b"\r" {
-            if s.lines - s.rows as u64 != shift {
-                shift = s.lines - s.rows as u64;
-                s.jumps.push((s.rows, s.lines));
-            }
-            s.rows += 1;
-        }
-        s.lines += 1;
-    };
     for end in memchr_iter(b'\n', bytes) {
-        line(&bytes[from..end]);
+        if !matches!(&bytes[from..end], b"" | b"\r") {
+            survey.row();
+        }
+        survey.lines += 1;
         from = end + 1;
     }
     if from < bytes.len() {
-        line(&bytes[from..]);
+        survey.row();
     }
-    Some(s)
+    Some(survey)
 }
 
-/// The scan of files with quotes: one record after the other.
+/// Counts rows and lines of any records; None if the last does not end where the bytes do.
+fn survey_records(bytes: &[u8], delimiter: u8, last: bool) -> Option<Survey> {
+    let mut survey = Survey::default();
+    let mut at = 0;
+    loop {
+        match record(bytes, at, delimiter, last) {
+            Found::Record(r) => {
+                survey.lines += r.blank;
+                survey.row();
+                survey.lines += r.lines;
+                at = r.next;
+            }
+            Found::Nothing { blank } => {
+                survey.lines += blank;
+                return Some(survey);
+            }
+            Found::Partial | Found::UnclosedQuote { .. } => return None,
+        }
+    }
+}
+
+/// The scan from the start, one record after the other.
 fn sequential(source: &Source, start: u64, line: u64, delimiter: u8, size: u64) -> Result<Scan, ScanError> {
     let len = source.len();
     let mut scan = Scan::default();

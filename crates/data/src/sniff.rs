@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use crate::error::ReadError;
-use crate::fields::Splitter;
+use crate::fields::fields;
 use crate::number::{Cell, Rules, parse};
 use crate::scan::{Found, Record, record};
 use crate::source::Source;
+use crate::window::PAD;
 use crate::{MAX_WHOLE_CLASSES, ReadOptions};
 
 /// How much of a file is looked at, unless its first two records are longer.
@@ -57,8 +58,10 @@ pub(crate) fn sniff(
         let bytes = &buffer[..end as usize];
         not_text(bytes, file)?;
         let bom = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let heads: Vec<Sample> =
-            candidates.iter().map(|&d| Sample::take(bytes, bom, d, last, file)).collect::<Result<_, _>>()?;
+        let heads: Vec<Sample> = candidates
+            .iter()
+            .map(|&d| Sample::take(&buffer, bom, d, last, file))
+            .collect::<Result<_, _>>()?;
         if !last && heads.iter().any(|h| h.records.len() < 2) {
             size *= 2;
             continue;
@@ -66,7 +69,7 @@ pub(crate) fn sniff(
         // The first of the best: `max_by` would take the last.
         let best = heads.into_iter().reduce(|a, b| if b.score() > a.score() { b } else { a });
         let sample = best.expect("there is a candidate");
-        return sample.head(bytes, bom, file, options, rules);
+        return sample.head(&buffer, bom, file, options, rules);
     }
 }
 
@@ -90,14 +93,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn take(bytes: &[u8], from: usize, delimiter: u8, last: bool, file: &Path) -> Result<Self, ReadError> {
+    fn take(buffer: &[u8], from: usize, delimiter: u8, last: bool, file: &Path) -> Result<Self, ReadError> {
         let mut sample = Self { delimiter, records: Vec::new(), widths: Vec::new() };
-        let mut splitter = Splitter::new(delimiter);
         let (mut at, mut line) = (from, 1);
         while sample.records.len() < RECORDS {
-            match record(bytes, at, delimiter, last) {
+            match record(&buffer[..buffer.len() - PAD], at, delimiter, last) {
                 Found::Record(r) => {
-                    sample.widths.push(splitter.split(&bytes[r.start..r.end], r.quote, |_, _| true));
+                    sample.widths.push(fields(buffer, r.start, delimiter, |_, _| {}));
                     (at, line) = (r.next, line + r.blank + r.lines);
                     sample.records.push(r);
                 }
@@ -127,24 +129,20 @@ impl Sample {
 
     fn head(
         self,
-        bytes: &[u8],
+        buffer: &[u8],
         bom: usize,
         file: &Path,
         options: &ReadOptions,
         rules: &Rules,
     ) -> Result<Head, ReadError> {
-        let mut splitter = Splitter::new(self.delimiter);
-        let mut cells = |r: &Record| {
+        let cells = |r: &Record| {
             let mut cells = Vec::new();
-            splitter.split(&bytes[r.start..r.end], r.quote, |_, cell| {
-                cells.push(cell.to_vec());
-                true
-            });
+            fields(buffer, r.start, self.delimiter, |_, cell| cells.push(cell.to_vec()));
             cells
         };
         let first = &self.records[0];
         let names = cells(first);
-        let rest: Vec<Vec<Vec<u8>>> = self.records[1..].iter().map(&mut cells).collect();
+        let rest: Vec<Vec<Vec<u8>>> = self.records[1..].iter().map(cells).collect();
         let header = options.header.unwrap_or_else(|| is_header(&names, rules));
         let first_line = 1 + first.blank;
         let numbered = |i: usize| format!("column{}", i + 1);
