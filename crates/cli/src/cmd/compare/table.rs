@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 use thalweg_core::expr::split_list;
 use thalweg_data::BatchSize;
-use thalweg_models::saved::write_whole;
+use thalweg_models::saved::{sha256, write_whole};
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::compare::table::{Compared, Member, Ran, Spread, compare_on_table, spreads};
 use thalweg_train::job::Prepared;
@@ -215,6 +215,7 @@ fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<Pat
         "diverged": run.diverged(),
         "seconds": fitted.seconds,
         "to_common_loss": run.reached,
+        "sha256": outcome.model.to_saved().to_bytes().ok().map(|bytes| sha256(&bytes)),
         "seeds": spread,
         "run": report.as_ref().and_then(|r| r.parent()),
     })

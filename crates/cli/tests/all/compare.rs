@@ -1,0 +1,143 @@
+//! `thalweg compare`: the same numbers as single runs, divergence as a result, the test rows out of every choice.
+
+use serde_json::Value;
+
+use crate::common::Scene;
+
+fn rows(scene: &Scene, line: &str) -> Vec<Value> {
+    let done = scene.run(line);
+    assert_eq!(done.status, 0, "{}", done.err);
+    serde_json::from_str::<Vec<Value>>(&done.out).unwrap()
+}
+
+#[test]
+fn the_five_optimizer_table_is_five_single_runs_bit_for_bit() {
+    let scene = Scene::new();
+    let table = rows(
+        &scene,
+        "compare data/breast_cancer.csv --target diagnosis --optimizers 'gd, momentum, adagrad, rmsprop, adam' --json --no-report -q",
+    );
+    assert_eq!(table.len(), 5);
+    for (i, row) in table.iter().enumerate() {
+        let optimizer = row["optimizer"].as_str().unwrap();
+        let single = scene.run(&format!(
+            "fit data/breast_cancer.csv --target diagnosis --optimizer '{optimizer}' --out one{i} --json --no-report -q"
+        ));
+        assert_eq!(single.status, 0, "{}", single.err);
+        let single: Value = serde_json::from_str(&single.out).unwrap();
+        for key in ["train_loss", "test_loss", "score", "train_score", "epochs", "steps", "stop", "lr", "sha256", "optimizer"] {
+            assert_eq!(row[key], single[key], "{optimizer}: {key}");
+            assert!(!row[key].is_null(), "{optimizer}: {key}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_diverges_is_a_result_and_the_search_never_takes_one() {
+    let scene = Scene::new();
+    let table = rows(&scene, "compare data/diabetes.csv --target progression --lrs '0.1, 1000' --json --no-report -q");
+    assert_eq!(table[0]["diverged"], false);
+    assert_eq!((&table[1]["diverged"], &table[1]["stop"]), (&Value::Bool(true), &Value::from("diverged")));
+    assert_eq!((table[0]["lr"].as_f64(), table[1]["lr"].as_f64()), (Some(0.1), Some(1000.0)));
+
+    let table = rows(&scene, "compare data/diabetes.csv --target progression --optimizers gd --json --no-report -q");
+    let search = &table[0]["search"];
+    assert_eq!(search["rates"].as_array().unwrap().len(), 9);
+    let losses = search["losses"].as_array().unwrap();
+    let best = search["best"].as_u64().unwrap() as usize;
+    // L is about 4 for this table: a rate of 10 cannot converge.
+    assert!(losses[8].is_null() && !losses[best].is_null());
+    assert!(losses.iter().filter_map(Value::as_f64).all(|l| l >= losses[best].as_f64().unwrap()));
+    assert_eq!(table[0]["lr"], search["rates"][best]);
+}
+
+#[test]
+fn batches_make_steps_and_the_same_pass_over_the_rows() {
+    let scene = Scene::new();
+    let line = "compare data/iris.csv --target species --batches '1, 32, full' --lr 0.05 --epochs 3 --tolerance 0 --json --no-report -q";
+    let table = rows(&scene, line);
+    let steps: Vec<u64> = table.iter().map(|r| r["steps"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [3 * 120, 3 * 4, 3]);
+    assert!(table.iter().all(|r| r["epochs"] == 3));
+}
+
+/// Other targets in the rows that test change neither the rates that are taken nor any loss.
+#[test]
+fn the_test_rows_are_in_no_choice() {
+    let scene = Scene::new();
+    let csv = |flip: bool| {
+        let mut text = String::from("x,y,part\n");
+        for i in 0..200 {
+            let x = f64::from(i % 37) / 7.0;
+            let part = if i % 5 == 0 { "test" } else { "train" };
+            let y = if flip && part == "test" { -1000.0 * x } else { 3.0 * x + f64::from(i % 3) };
+            text += &format!("{x},{y},{part}\n");
+        }
+        text
+    };
+    scene.write("a.csv", csv(false));
+    scene.write("b.csv", csv(true));
+    let table = |file: &str| rows(&scene, &format!("compare {file} --target y --split part --json --no-report -q"));
+    for (a, b) in table("a.csv").iter().zip(&table("b.csv")) {
+        for key in ["lr", "train_loss", "search", "steps", "stop"] {
+            assert_eq!(a[key], b[key], "{}: {key}", a["member"]);
+        }
+        assert_ne!(a["score"], b["score"]);
+    }
+}
+
+#[test]
+fn seeds_give_median_and_spread() {
+    let scene = Scene::new();
+    let table = rows(&scene, "compare data/iris.csv --target species --optimizers 'adam(lr=0.05)' --seeds 3 --json --no-report -q");
+    let seeds = &table[0]["seeds"];
+    assert_eq!(seeds["seeds"], 3);
+    let score: Vec<f64> = seeds["score"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    assert!(score[0] <= score[1] && score[1] <= score[2] && score[0] > 0.8, "{score:?}");
+}
+
+#[test]
+fn every_function_can_be_walked_on() {
+    let scene = Scene::new();
+    let list = scene.run("compare --function list");
+    let names: Vec<&str> = list.out.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        let paths = rows(&scene, &format!("compare --function {name} --steps 300 --out {name} --json"));
+        assert_eq!(paths.len(), 5);
+        assert!(paths.iter().any(|p| p["diverged"] == false), "{name}");
+        assert!(scene.text(&format!("{name}/report.html")).contains("</html>"));
+    }
+    let path = &rows(&scene, "compare --function quadratic --optimizers 'gd(lr=0.02)' --start '3, 0' --steps 2 --json --no-report")[0];
+    // x ← (1 − 0.02)·x twice.
+    assert!((path["end"][0].as_f64().unwrap() - 3.0 * 0.98 * 0.98).abs() < 1e-15);
+}
+
+#[test]
+fn wrong_usage_is_said_in_words() {
+    let scene = Scene::new();
+    for (line, words) in [
+        ("compare --function rosenbrok", "did you mean \"rosenbrock\""),
+        ("compare --function booth --start 1", "--start takes two numbers"),
+        ("compare data/iris.csv --target species --lrs 0.1 --batches 1", "take one of"),
+        ("compare data/iris.csv --target species --lrs x", "--lrs takes numbers"),
+        ("compare data/iris.csv --target species --batches 0", "--batches"),
+        ("compare data/iris.csv --target species --optimizers 'gd, adma'", "did you mean \"adam\""),
+    ] {
+        let done = scene.run(line);
+        assert_eq!(done.status, 2, "{line}: {}", done.err);
+        assert!(done.err.contains(words), "{line}: {}", done.err);
+        assert!(done.out.is_empty());
+    }
+}
+
+#[test]
+fn the_report_holds_every_member() {
+    let scene = Scene::new();
+    let done = scene.run("compare data/diabetes.csv --target progression --optimizers 'gd, adam' --out side -q");
+    assert_eq!(done.status, 0, "{}", done.err);
+    let page = scene.text("side/report.html");
+    for words in ["gd", "adam", "rows seen", "learning rate", "thalweg compare data/diabetes.csv --target progression"] {
+        assert!(page.contains(words), "{words}");
+    }
+}
