@@ -280,9 +280,11 @@ impl Prepared {
         let valid = part(&job.valid, &split.valid)?;
         let test = part(&job.test, &split.test)?;
         let answer = answer(&train, &encoder, classes.len());
+        // How many rows there are when weight w is the row w times; weights that are only relative do not make them few.
+        let size = train.weight.as_ref().map_or(0.0, |w| w.iter().sum::<f64>()).max(train.len() as f64);
         weigh_classes(&mut train, &classes, &job.class_weight)?;
         let metric = metric(&job, &classes)?;
-        let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / train.len() as f64 };
+        let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / size };
         let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
         let rows = train.len();
         let batch =
@@ -517,17 +519,20 @@ impl Prepared {
         let calmer = match self.curvature() {
             Ok(e) if descent => {
                 text += &format!("; gradient descent converges below 2/L = {}", short(2.0 / e.largest));
-                (1.0 / e.largest).min(lr / 10.0)
+                let safe = 1.0 / e.largest;
+                // A mini-batch may be steeper than all rows together.
+                if self.batch == BatchSize::Full && safe < lr { safe } else { safe.min(lr / 10.0) }
             }
             _ => (lr / 10.0).min(0.05),
         };
+        let calmer = typed(calmer);
         // Where the rate stands already, a second one would be refused.
         let in_plan = plan.and_then(|p| p.lr.as_ref()).is_some_and(|s| s.lr.is_some());
         let in_schedule = self.job.schedule.as_ref().is_some_and(|s| s.lr.is_some());
         text += &match (in_plan, in_schedule) {
-            (true, _) => format!("; try lr={} in --optimizer", short(calmer)),
-            (_, true) => format!("; try lr={} in --schedule", short(calmer)),
-            _ => format!("; try --lr {}", short(calmer)),
+            (true, _) => format!("; try lr={calmer} in --optimizer"),
+            (_, true) => format!("; try lr={calmer} in --schedule"),
+            _ => format!("; try --lr {calmer}"),
         };
         text
     }
@@ -536,6 +541,11 @@ impl Prepared {
 /// Three significant digits.
 fn short(x: f64) -> String {
     crate::report::human(x)
+}
+
+/// The same, as it is typed: without the signs that make numbers pleasant to read.
+fn typed(x: f64) -> String {
+    thalweg_core::expr::number(format!("{x:.2e}").parse().unwrap_or(x))
 }
 
 /// The kind of target that was asked for, by `--task` or by a loss that is made for one kind.
