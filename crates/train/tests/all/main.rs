@@ -1,4 +1,6 @@
 //! What training must do: find others' optima, end for the right reason, weigh rows as it says, score as scikit-learn does.
 
 mod common;
+mod divergence;
+mod loop_;
 mod optima;
