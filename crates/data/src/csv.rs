@@ -16,6 +16,7 @@
 //!   [`MISSING_TEXTS`](crate::MISSING_TEXTS) and what [`ReadOptions::missing`] adds (if that is a number, every way to
 //!   write it). A number is decimal, with a point, with or without exponent; `inf` and `infinity` are infinite.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +46,10 @@ pub struct ReadOptions {
 
 /// Bytes in a piece: large enough to forget its start-up, small enough for the second-level cache.
 const PIECE: u64 = 512 << 10;
+/// Where rows are long, a piece has so many of them, so that what a piece keeps for each column stays small beside the column.
+const PIECE_ROWS: u64 = 128;
+/// But no piece is aimed to be longer than this.
+const PIECE_MOST: u64 = 32 << 20;
 
 /// Reads a CSV file.
 ///
@@ -65,7 +70,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table, ReadError> {
         return Err(ReadError::Folder { file: path.into() });
     }
     let source = Source::open(path).map_err(|source| ReadError::Io { file: path.into(), source })?;
-    read_source(&source, path, options, PIECE)
+    read_source(&source, path, options, None)
 }
 
 /// Reads CSV from memory; `name` stands for the file in errors.
@@ -73,7 +78,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table, ReadError> {
 /// # Errors
 /// As [`read`].
 pub fn read_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Table, ReadError> {
-    read_source(&Source::Bytes(bytes), name.as_ref(), options, PIECE)
+    read_source(&Source::Bytes(bytes), name.as_ref(), options, None)
 }
 
 /// [`read_bytes`] in pieces of another size, for tests: the result must not depend on it.
@@ -84,12 +89,18 @@ pub fn read_bytes_in_pieces(
     options: &ReadOptions,
     piece: u64,
 ) -> Result<Table, ReadError> {
-    read_source(&Source::Bytes(bytes), name.as_ref(), options, piece.max(1))
+    read_source(&Source::Bytes(bytes), name.as_ref(), options, Some(piece.max(1)))
 }
 
-fn read_source(source: &Source, file: &Path, options: &ReadOptions, piece: u64) -> Result<Table, ReadError> {
+fn read_source(
+    source: &Source,
+    file: &Path,
+    options: &ReadOptions,
+    piece: Option<u64>,
+) -> Result<Table, ReadError> {
     let rules = Rules::new(options);
     let head = sniff(source, file, options, &rules)?;
+    let piece = piece.unwrap_or((PIECE_ROWS * head.row_bytes).clamp(PIECE, PIECE_MOST));
     let scan = scan(source, head.start, head.line, head.delimiter, piece).map_err(|e| match e {
         ScanError::Io(e) => io_error(e, file),
         ScanError::UnclosedQuote { line } => ReadError::UnclosedQuote { file: file.into(), line },
@@ -124,7 +135,8 @@ fn read_source(source: &Source, file: &Path, options: &ReadOptions, piece: u64) 
             }
         }
     }
-    let keep = |name: &String| options.text.contains(name);
+    let text: HashSet<&String> = options.text.iter().collect();
+    let keep = |name: &String| text.contains(name);
     let columns = store
         .into_par_iter()
         .zip(&head.names)
@@ -171,7 +183,7 @@ impl Store {
                 let mut rest = &mut values[..];
                 for (piece, out) in pieces.iter().zip(out) {
                     let (head, tail) = rest.split_at_mut(piece.rows);
-                    out.push(Sink::numbers(head, text));
+                    out.push(Sink::Numbers { out: head, text });
                     rest = tail;
                 }
             }
@@ -179,7 +191,7 @@ impl Store {
                 let mut rest = &mut codes[..];
                 for (piece, out) in pieces.iter().zip(out) {
                     let (head, tail) = rest.split_at_mut(piece.rows);
-                    out.push(Sink::Text { out: head, levels: Interner::new() });
+                    out.push(Sink::Text { out: head });
                     rest = tail;
                 }
             }
@@ -236,27 +248,21 @@ impl Reader<'_> {
         let pieces = &self.scan.pieces;
         let mut sinks: Vec<Vec<Sink>> = pieces.iter().map(|_| Vec::with_capacity(store.len())).collect();
         store.iter_mut().for_each(|s| s.sinks(pieces, &mut sinks));
-        let results: Vec<Result<Vec<Sink>, ReadError>> = pieces
+        let results: Vec<Result<Vec<Interner>, ReadError>> = pieces
             .par_iter()
             .zip(sinks)
-            .map_init(Vec::new, |buffer, (piece, mut sinks)| {
+            .map_init(Vec::new, |buffer, (piece, sinks)| {
                 self.source.read(piece.start, piece.end, buffer).map_err(|e| io_error(e, self.file))?;
-                fill(buffer, piece.rows, self.head.delimiter, self.rules, &mut sinks)
-                    .map_err(|e| self.error(e, piece))?;
-                Ok(sinks)
+                let filled = fill(buffer, piece.rows, self.head.delimiter, self.rules, sinks);
+                filled.map_err(|e| self.error(e, piece))
             })
             .collect();
-        let mut levels: Vec<Vec<Interner>> = self.head.names.iter().map(|_| Vec::new()).collect();
         for result in results {
-            for (levels, sink) in levels.iter_mut().zip(result?) {
-                if let Sink::Text { levels: part, .. } = sink {
-                    levels.push(part);
+            let mut parts = result?.into_iter();
+            for store in store.iter_mut() {
+                if let Store::Text { levels, .. } = store {
+                    levels.extend(parts.next());
                 }
-            }
-        }
-        for (store, parts) in store.iter_mut().zip(levels) {
-            if let Store::Text { levels, .. } = store {
-                *levels = parts;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use thalweg_core::{Batch, Float};
 
 use crate::dates;
@@ -103,11 +103,15 @@ impl Encoder {
     ) -> Result<Dataset<F>, EncodeError> {
         let (mut dense, mut codes, mut checks) = (Vec::new(), Vec::new(), Vec::new());
         let mut base = 0;
+        let by_name: FxHashMap<&str, &Column> =
+            table.columns().iter().map(|c| (c.name.as_str(), c)).collect();
         for c in &self.columns {
             if matches!(c.code, Code::Ignored { .. }) {
                 continue;
             }
-            let column = self.column(table, &c.name)?;
+            let Some(&column) = by_name.get(c.name.as_str()) else {
+                return Err(self.no_column(table, &c.name));
+            };
             self.prepare(column, &c.code, base, &mut dense, &mut codes, &mut checks);
             base += c.code.levels() as u32;
         }
@@ -165,13 +169,11 @@ impl Encoder {
 
     /// The columns of a table that this encoder does not use, as a note.
     pub fn extra_columns(&self, table: &Table) -> Option<Note> {
-        let known = |name: &String| {
-            self.columns.iter().any(|c| &c.name == name)
-                || self.target.as_ref().is_some_and(|t| &t.column == name)
-                || self.weight.as_ref() == Some(name)
-        };
+        let target = self.target.iter().map(|t| &t.column);
+        let known: FxHashSet<&String> =
+            self.columns.iter().map(|c| &c.name).chain(target).chain(&self.weight).collect();
         let columns: Vec<String> =
-            table.columns().iter().map(|c| &c.name).filter(|n| !known(n)).cloned().collect();
+            table.columns().iter().map(|c| &c.name).filter(|n| !known.contains(n)).cloned().collect();
         (!columns.is_empty()).then_some(Note::Extra { columns })
     }
 
@@ -201,16 +203,18 @@ impl Encoder {
     }
 
     fn column<'a>(&self, table: &'a Table, name: &str) -> Result<&'a Column, EncodeError> {
-        table.column(name).ok_or_else(|| {
-            // A name that the encoder uses for another column is no hint.
-            let free = table.columns().iter().map(|c| c.name.as_str());
-            let free = free.filter(|n| !self.columns.iter().any(|c| c.name == *n));
-            EncodeError::MissingColumn {
-                file: table.source().into(),
-                column: name.into(),
-                nearest: thalweg_core::suggest::nearest(name, free).map(String::from),
-            }
-        })
+        table.column(name).ok_or_else(|| self.no_column(table, name))
+    }
+
+    fn no_column(&self, table: &Table, name: &str) -> EncodeError {
+        // A name that the encoder uses for another column is no hint.
+        let free = table.columns().iter().map(|c| c.name.as_str());
+        let free = free.filter(|n| !self.columns.iter().any(|c| c.name == *n));
+        EncodeError::MissingColumn {
+            file: table.source().into(),
+            column: name.into(),
+            nearest: thalweg_core::suggest::nearest(name, free).map(String::from),
+        }
     }
 
     /// Finds where the numbers of a column come from.

@@ -15,9 +15,9 @@ const BLOCK: usize = 32;
 /// Where the cells of one column of one piece go.
 pub(crate) enum Sink<'a> {
     /// Numbers; text sets the flag.
-    Numbers { out: &'a mut [f64], block: [f64; BLOCK], text: &'a AtomicBool },
+    Numbers { out: &'a mut [f64], text: &'a AtomicBool },
     /// Texts, numbered as they come in this piece.
-    Text { out: &'a mut [u32], levels: Interner },
+    Text { out: &'a mut [u32] },
     /// Nowhere.
     Skip,
 }
@@ -33,14 +33,25 @@ pub(crate) enum FillError {
     Changed,
 }
 
-impl<'a> Sink<'a> {
-    pub fn numbers(out: &'a mut [f64], text: &'a AtomicBool) -> Self {
-        Sink::Numbers { out, block: [0.0; BLOCK], text }
+/// A sink and what it gathers.
+enum Column<'a> {
+    Numbers { out: &'a mut [f64], block: [f64; BLOCK], text: &'a AtomicBool },
+    Text { out: &'a mut [u32], levels: Interner },
+    Skip,
+}
+
+impl<'a> Column<'a> {
+    fn new(sink: Sink<'a>) -> Self {
+        match sink {
+            Sink::Numbers { out, text } => Self::Numbers { out, block: [0.0; BLOCK], text },
+            Sink::Text { out } => Self::Text { out, levels: Interner::new() },
+            Sink::Skip => Self::Skip,
+        }
     }
 
     /// Writes the block that ends before `row`.
     fn flush(&mut self, row: usize) {
-        if let Sink::Numbers { out, block, .. } = self
+        if let Self::Numbers { out, block, .. } = self
             && row > 0
         {
             let start = (row - 1) / BLOCK * BLOCK;
@@ -51,13 +62,13 @@ impl<'a> Sink<'a> {
     /// Stores a trimmed cell; false if it is not UTF-8.
     fn put(&mut self, row: usize, cell: &[u8], rules: &Rules) -> bool {
         match self {
-            Sink::Skip => true,
-            Sink::Text { out, levels } => {
+            Self::Skip => true,
+            Self::Text { out, levels } => {
                 let code = levels.get(cell);
                 out[row] = code.unwrap_or_default();
                 code.is_some()
             }
-            Sink::Numbers { block, text, .. } => {
+            Self::Numbers { block, text, .. } => {
                 block[row % BLOCK] = match rules.cell(cell) {
                     Cell::Number(x) => x,
                     Cell::Missing => f64::NAN,
@@ -77,23 +88,24 @@ fn invalid(row: usize, column: usize, cell: &[u8]) -> FillError {
     FillError::InvalidUtf8 { row, column, found }
 }
 
-/// Reads `rows` records into the sinks, one for each column. The buffer is what [`Source::read`](crate::source::Source::read)
-/// gives: line feeds follow the last record.
+/// Reads `rows` records into the sinks, one for each column; gives back the texts of each column of texts, in order. The buffer is
+/// what [`Source::read`](crate::source::Source::read) gives: line feeds follow the last record.
 pub(crate) fn fill(
     buffer: &[u8],
     rows: usize,
     delimiter: u8,
     rules: &Rules,
-    sinks: &mut [Sink],
-) -> Result<(), FillError> {
+    sinks: Vec<Sink>,
+) -> Result<Vec<Interner>, FillError> {
     let end = buffer.len() - PAD;
     let width = sinks.len();
+    let mut columns: Vec<Column> = sinks.into_iter().map(Column::new).collect();
     let any_short = rules.numbers.is_empty();
     let mut scratch = Vec::new();
     let mut at = 0;
     for row in 0..rows {
         if row % BLOCK == 0 {
-            sinks.iter_mut().for_each(|s| s.flush(row));
+            columns.iter_mut().for_each(|c| c.flush(row));
         }
         while at < end && matches!(buffer[at], b'\n' | b'\r') {
             at += 1;
@@ -102,9 +114,9 @@ pub(crate) fn fill(
             return Err(FillError::Changed);
         }
         let begin = at;
-        for (column, sink) in sinks.iter_mut().enumerate() {
+        for (position, column) in columns.iter_mut().enumerate() {
             let stop = 'field: {
-                if let Sink::Numbers { block, .. } = sink
+                if let Column::Numbers { block, .. } = column
                     && any_short
                     && let Some((x, len)) = short_number(buffer, at, delimiter)
                 {
@@ -117,8 +129,8 @@ pub(crate) fn fill(
                         let field = field(buffer, at, delimiter, &mut scratch).ok_or(FillError::Changed)?;
                         let Some((start, stop)) = field.bytes else {
                             let cell = trim(&scratch);
-                            if !sink.put(row, cell, rules) {
-                                return Err(invalid(row, column, cell));
+                            if !column.put(row, cell, rules) {
+                                return Err(invalid(row, position, cell));
                             }
                             break 'field field.stop;
                         };
@@ -126,30 +138,31 @@ pub(crate) fn fill(
                     }
                 };
                 let blank = |b: u8| b == b' ' || b == b'\t';
-                if let Sink::Text { out, levels } = sink
+                if let Column::Text { out, levels } = column
                     && (1..16).contains(&len)
                     && !blank(buffer[start])
                     && !blank(buffer[start + len - 1])
                 {
                     match levels.short(Window::at(buffer, start).first(len), len) {
                         Some(code) => out[row] = code,
-                        None => return Err(invalid(row, column, &buffer[start..start + len])),
+                        None => return Err(invalid(row, position, &buffer[start..start + len])),
                     }
                 } else {
                     let cell = trim(&buffer[start..start + len]);
-                    if !sink.put(row, cell, rules) {
-                        return Err(invalid(row, column, cell));
+                    if !column.put(row, cell, rules) {
+                        return Err(invalid(row, position, cell));
                     }
                 }
                 stop
             };
             let delimits = buffer[stop] == delimiter;
-            if delimits != (column + 1 < width) {
+            if delimits != (position + 1 < width) {
                 return Err(FillError::Ragged { row, found: fields(buffer, begin, delimiter, |_, _| {}) });
             }
             at = stop + 1;
         }
     }
-    sinks.iter_mut().for_each(|s| s.flush(rows));
-    Ok(())
+    columns.iter_mut().for_each(|c| c.flush(rows));
+    let levels = |c| if let Column::Text { levels, .. } = c { Some(levels) } else { None };
+    Ok(columns.into_iter().filter_map(levels).collect())
 }

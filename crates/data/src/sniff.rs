@@ -1,5 +1,6 @@
 //! The head of a file: encoding, delimiter, header, and what its first rows look like.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::ReadError;
@@ -27,6 +28,8 @@ pub(crate) struct Head {
     /// Where the rows begin, and in which line.
     pub start: u64,
     pub line: u64,
+    /// The length of the last record that was looked at.
+    pub row_bytes: u64,
     /// For each column, whether its first cells are such that it will be [`Cells::Numbers`](crate::Cells) unless text comes.
     pub numbers: Vec<bool>,
 }
@@ -165,15 +168,17 @@ impl Sample {
         distinct(&texts, file, first_line)?;
         let own = if header { None } else { Some(&names) };
         let rows = own.into_iter().chain(&rest);
+        let text: HashSet<&String> = options.text.iter().collect();
         let numbers = texts
             .iter()
             .enumerate()
             .map(|(i, name)| {
-                !options.text.contains(name)
+                !text.contains(name)
                     && looks_numeric(rows.clone().filter_map(|r| r.get(i).map(Vec::as_slice)), rules)
             })
             .collect();
-        Ok(Head { delimiter: self.delimiter, names: texts, first_line, start, line, numbers })
+        let row_bytes = self.records.last().map_or(0, |r| (r.next - r.start) as u64);
+        Ok(Head { delimiter: self.delimiter, names: texts, first_line, start, line, row_bytes, numbers })
     }
 }
 
@@ -189,7 +194,7 @@ fn is_header(names: &[Vec<u8>], rules: &Rules) -> bool {
 }
 
 fn distinct(names: &[String], file: &Path, line: u64) -> Result<(), ReadError> {
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = HashMap::new();
     for (second, name) in names.iter().enumerate() {
         if let Some(first) = seen.insert(name, second) {
             let (file, name) = (file.into(), name.clone());
