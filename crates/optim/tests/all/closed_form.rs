@@ -1,8 +1,9 @@
 //! Runs whose course is known: quadratics, first steps, constant gradients.
 
+use thalweg_optim::rules::Adam;
 use thalweg_optim::{Rule, When};
 
-use crate::common::{Run, Visit, both, every_rule, layout, setup};
+use crate::common::{Run, Visit, both, every_rule, layout, numbers, setup};
 
 /// A run on ½Σ λᵢθᵢ² from 1.
 fn quadratic(rule: &str, lambda: &[f64], steps: usize) -> Vec<Vec<f64>> {
@@ -88,20 +89,40 @@ both! {
 
     /// v − ḡ² is rounding alone then, and below 0 at times, where PyTorch gives NaN.
     fn a_constant_gradient_keeps_centred_rmsprop_finite<F>() {
+        let mut below = 0;
         for alpha in [0.5, 0.9, 0.99] {
             for momentum in [0.0, 0.9] {
                 let rule = format!("rmsprop(lr=1e-3, alpha={alpha}, momentum={momentum}, centered=true)");
-                let gradient = [1.0, -0.1, 3e-5, 7.3, 1e4, 0.3];
-                let mut run = Run::<F>::new(&rule, &layout(&[6]), &setup(), &[0.0; 6]);
+                let gradient = numbers(1, 50);
+                let mut run = Run::<F>::new(&rule, &layout(&[50]), &setup(), &[0.0; 50]);
                 for _ in 0..3000 {
                     let before = run.values();
                     assert_eq!(run.step(&gradient).non_finite, None);
-                    for ((x, old), g) in run.values().iter().zip(before).zip(gradient) {
+                    for ((x, old), g) in run.values().iter().zip(before).zip(&gradient) {
                         assert!((x - old) * g <= 0.0, "{rule} climbs");
                     }
+                    let state = run.optimizer.state();
+                    let [square, mean] = ["square", "mean"].map(|n| state.iter().find(|s| s.0 == n).unwrap().1);
+                    below += square.iter().zip(mean).filter(|&(&v, &mean)| v < mean * mean).count();
                 }
             }
         }
+        assert!(below > 100, "the corner was met {below} times");
+    }
+}
+
+/// A corrected mean of equal gradients is that gradient from the first step on, and so is the metric's.
+#[test]
+fn adams_metric_is_right_from_the_first_step() {
+    let rule = Adam::default();
+    let mut state = [0.0; 2];
+    for t in 1..=100 {
+        let coef = rule.coef::<f64>(When { t, lr: 0.01 });
+        let (u, new) = Adam::element(&coef, 1.0, 2.0, state);
+        state = new;
+        // At most t roundings of each moment, and the 1000 ε by which 1 − β₂ᵗ cancels.
+        let bound = (1000.0 + 4.0 * t as f64) * f64::EPSILON * u.abs();
+        assert!((u + Adam::metric(&coef, state) * 2.0).abs() <= bound, "step {t}");
     }
 }
 

@@ -71,6 +71,7 @@ fn curves_are_their_formulas() {
     assert_eq!(rates("step(0.5, gamma=0.5, every=2 steps)", 6), [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]);
     assert_eq!(rates("exponential(0.5, gamma=0.25, every=2 steps)", 5), [0.5, 0.25, 0.125, 0.0625, 0.03125]);
     assert_eq!(rates("inverse_time(0.5, decay=1, every=1 steps)", 4), [0.5, 0.25, 0.5 / 3.0, 0.125]);
+    assert_eq!(rates("inverse_time(0.5, decay=1, every=2 steps)", 4), [0.5, 0.5 / 1.5, 0.25, 0.5 / 2.5]);
     assert_eq!(rates("polynomial(0.5, over=4 steps)", 6), [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]);
     assert_eq!(rates("polynomial(1, power=2, end=0.5, over=2 steps)", 4), [1.0, 0.625, 0.5, 0.5]);
     let cosine = rates("cosine(0.5, end=0.25, over=2 steps)", 5);
