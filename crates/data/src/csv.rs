@@ -26,6 +26,7 @@ use crate::error::ReadError;
 use crate::fill::{FillError, Sink, fill};
 use crate::intern::Interner;
 use crate::number::Rules;
+use crate::pages;
 use crate::scan::{Piece, Scan, ScanError, scan};
 use crate::sniff::{Head, few_whole, sniff};
 use crate::source::Source;
@@ -164,11 +165,11 @@ enum Store {
 
 impl Store {
     fn numbers(rows: usize) -> Self {
-        Self::Numbers { values: vec![0.0; rows], text: AtomicBool::new(false) }
+        Self::Numbers { values: pages::zeros(0.0, rows), text: AtomicBool::new(false) }
     }
 
     fn text(rows: usize) -> Self {
-        Self::Text { codes: vec![0; rows], levels: Vec::new() }
+        Self::Text { codes: pages::zeros(0, rows), levels: Vec::new() }
     }
 
     fn met_text(&self) -> bool {

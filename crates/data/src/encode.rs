@@ -12,10 +12,10 @@ use crate::encoder::{Code, Encoder, TargetCode};
 use crate::error::{EncodeError, list};
 use crate::learn::{Place, values, weights};
 use crate::notes::Note;
-use crate::number;
 use crate::stats::Values;
 use crate::table::{Cells, Column, Levels, MISSING, Table};
 use crate::target::{Task, number_levels};
+use crate::{number, pages};
 
 /// Rows that are encoded together: their numbers fit the second-level cache.
 const TILE: usize = 256;
@@ -123,9 +123,9 @@ impl Encoder {
         let (width, code_width) = (dense.len(), codes.len());
         let infinite = AtomicBool::new(false);
         let mut data = Dataset {
-            dense: vec![F::zero(); rows.len() * width],
+            dense: pages::zeros(F::zero(), rows.len() * width),
             width,
-            codes: vec![0; rows.len() * code_width],
+            codes: pages::zeros(0, rows.len() * code_width),
             code_width,
             target: Vec::new(),
             weight: None,

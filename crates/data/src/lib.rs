@@ -47,6 +47,7 @@ mod intern;
 mod learn;
 mod notes;
 mod number;
+mod pages;
 mod scan;
 mod sniff;
 mod source;
