@@ -625,9 +625,10 @@ fn answer(train: &Dataset<f64>, encoder: &Encoder, classes: usize) -> Vec<f64> {
         let (center, scale) = crate::model::target_scale(encoder);
         return vec![center + scale * mean];
     }
-    let mut shares = vec![0.0; classes];
-    (0..train.len()).for_each(|i| shares[train.target[i] as usize] += weight(i) / total);
-    shares
+    // Divided once: classes of equal weight have equal shares, to the bit.
+    let mut of = vec![0.0; classes];
+    (0..train.len()).for_each(|i| of[train.target[i] as usize] += weight(i));
+    of.into_iter().map(|w| w / total).collect()
 }
 
 /// Folds class weights into row weights.
