@@ -92,10 +92,8 @@ pub fn noisy(rows: usize, seed: u64) -> String {
 /// [`noisy`] ready to predict `target` from `a`, `b` and `kind`.
 pub fn prepared(rows: usize, job: Job) -> Prepared {
     let mut job = job;
-    let others = ["y", "large", "w"]
-        .into_iter()
-        .filter(|c| *c != job.target && Some(*c) != job.learn.weight.as_deref());
-    job.learn.ignore = others.map(String::from).collect();
+    job.learn.ignore =
+        ["y", "large", "w"].map(String::from).into_iter().filter(|c| *c != job.target).collect();
     Prepared::of_table(job, &table(&noisy(rows, 1))).unwrap()
 }
 

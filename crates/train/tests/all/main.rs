@@ -4,3 +4,4 @@ mod common;
 mod divergence;
 mod loop_;
 mod optima;
+mod weights;
