@@ -67,7 +67,7 @@ pub struct Reading {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// A text that means "no value here", besides empty, NA and NaN; may be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub missing: Vec<String>,
 }
 

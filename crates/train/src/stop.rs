@@ -40,8 +40,8 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stop::Epochs => "all epochs run",
-            Stop::Gradient => "converged: the gradient is within the tolerance",
-            Stop::Loss => "converged: the loss no longer changes",
+            Stop::Gradient => "converged, the gradient within the tolerance",
+            Stop::Loss => "converged, the loss at rest",
             Stop::Patience => "no improvement within the patience",
             Stop::Diverged => "diverged",
             Stop::Interrupted => "interrupted",

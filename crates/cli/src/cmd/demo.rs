@@ -89,7 +89,7 @@ fn text(demo: &Demo, colour: bool) -> String {
     say("");
     say(&terminal(&scatter(demo), width, 18, colour));
     say(&terminal(&curves(demo, &[(&demo.gd, 0), (&demo.adam, 1)], 300), width, 14, colour));
-    let near = format!("within {NEAR} of it");
+    let near = format!("within {NEAR}");
     let mut rows = vec![vec!["".into(), "line".into(), "loss".into(), near, "theory".into()]];
     let mut row = |name: &str, fit: Fit, loss: f64, steps: String, theory: String| {
         rows.push(vec![name.into(), line(fit), number(loss, 7), steps, theory]);

@@ -1,6 +1,6 @@
 //! `thalweg fit`: from a table to a trained, scored, saved model.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -180,21 +180,24 @@ fn text(
         text.push_str(&line);
         text.push('\n');
     };
+    // A program that reads lines wants them whole.
+    let width = if std::io::stdout().is_terminal() { show::width() } else { usize::MAX };
+    let wrapped = |line: String| show::wrap(&line, width).trim_end().to_string();
     let fitted = &outcome.fitted;
     let of =
         |best: u64| if best < fitted.epochs { format!(", weights of epoch {best}") } else { String::new() };
-    say(format!(
+    say(wrapped(format!(
         "{}: {} steps in {} epochs, {}{}",
         fitted.stop,
         count(fitted.steps),
         count(fitted.epochs),
         seconds(fitted.seconds),
         of(fitted.best_epoch)
-    ));
+    )));
     if prepared.batch == BatchSize::Full
         && let Some(advice) = advice(fitted.stop, prepared.job.tolerance)
     {
-        say(advice);
+        say(wrapped(advice));
     }
     let valid = fitted.valid_loss.map(|l| format!(", validation {}", number(l, 5))).unwrap_or_default();
     say(format!("loss: training {}{valid}", number(fitted.train_loss, 5)));
@@ -209,12 +212,12 @@ fn text(
             } else {
                 String::new()
             };
-            say(format!(
+            say(wrapped(format!(
                 "{metric} {}{} on {} test rows{beside}",
                 number(scored.score.value, 4),
                 interval.unwrap_or_default(),
                 count(scored.rows as u64)
-            ));
+            )));
         }
         None => say(format!(
             "{metric} {} on the training rows; no test rows, so no honest score",

@@ -25,7 +25,18 @@ fn the_five_optimizer_table_is_five_single_runs_bit_for_bit() {
         ));
         assert_eq!(single.status, 0, "{}", single.err);
         let single: Value = serde_json::from_str(&single.out).unwrap();
-        for key in ["train_loss", "test_loss", "score", "train_score", "epochs", "steps", "stop", "lr", "sha256", "optimizer"] {
+        for key in [
+            "train_loss",
+            "test_loss",
+            "score",
+            "train_score",
+            "epochs",
+            "steps",
+            "stop",
+            "lr",
+            "sha256",
+            "optimizer",
+        ] {
             assert_eq!(row[key], single[key], "{optimizer}: {key}");
             assert!(!row[key].is_null(), "{optimizer}: {key}");
         }
@@ -35,12 +46,16 @@ fn the_five_optimizer_table_is_five_single_runs_bit_for_bit() {
 #[test]
 fn a_rate_that_diverges_is_a_result_and_the_search_never_takes_one() {
     let scene = Scene::new();
-    let table = rows(&scene, "compare data/diabetes.csv --target progression --lrs '0.1, 1000' --json --no-report -q");
+    let table = rows(
+        &scene,
+        "compare data/diabetes.csv --target progression --lrs '0.1, 1000' --json --no-report -q",
+    );
     assert_eq!(table[0]["diverged"], false);
     assert_eq!((&table[1]["diverged"], &table[1]["stop"]), (&Value::Bool(true), &Value::from("diverged")));
     assert_eq!((table[0]["lr"].as_f64(), table[1]["lr"].as_f64()), (Some(0.1), Some(1000.0)));
 
-    let table = rows(&scene, "compare data/diabetes.csv --target progression --optimizers gd --json --no-report -q");
+    let table =
+        rows(&scene, "compare data/diabetes.csv --target progression --optimizers gd --json --no-report -q");
     let search = &table[0]["search"];
     assert_eq!(search["rates"].as_array().unwrap().len(), 9);
     let losses = search["losses"].as_array().unwrap();
@@ -77,7 +92,8 @@ fn the_test_rows_are_in_no_choice() {
     };
     scene.write("a.csv", csv(false));
     scene.write("b.csv", csv(true));
-    let table = |file: &str| rows(&scene, &format!("compare {file} --target y --split part --json --no-report -q"));
+    let table =
+        |file: &str| rows(&scene, &format!("compare {file} --target y --split part --json --no-report -q"));
     for (a, b) in table("a.csv").iter().zip(&table("b.csv")) {
         for key in ["lr", "train_loss", "search", "steps", "stop"] {
             assert_eq!(a[key], b[key], "{}: {key}", a["member"]);
@@ -89,7 +105,10 @@ fn the_test_rows_are_in_no_choice() {
 #[test]
 fn seeds_give_median_and_spread() {
     let scene = Scene::new();
-    let table = rows(&scene, "compare data/iris.csv --target species --optimizers 'adam(lr=0.05)' --seeds 3 --json --no-report -q");
+    let table = rows(
+        &scene,
+        "compare data/iris.csv --target species --optimizers 'adam(lr=0.05)' --seeds 3 --json --no-report -q",
+    );
     let seeds = &table[0]["seeds"];
     assert_eq!(seeds["seeds"], 3);
     let score: Vec<f64> = seeds["score"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
@@ -108,7 +127,10 @@ fn every_function_can_be_walked_on() {
         assert!(paths.iter().any(|p| p["diverged"] == false), "{name}");
         assert!(scene.text(&format!("{name}/report.html")).contains("</html>"));
     }
-    let path = &rows(&scene, "compare --function quadratic --optimizers 'gd(lr=0.02)' --start '3, 0' --steps 2 --json --no-report")[0];
+    let path = &rows(
+        &scene,
+        "compare --function quadratic --optimizers 'gd(lr=0.02)' --start '3, 0' --steps 2 --json --no-report",
+    )[0];
     // x ← (1 − 0.02)·x twice.
     assert!((path["end"][0].as_f64().unwrap() - 3.0 * 0.98 * 0.98).abs() < 1e-15);
 }
@@ -134,10 +156,13 @@ fn wrong_usage_is_said_in_words() {
 #[test]
 fn the_report_holds_every_member() {
     let scene = Scene::new();
-    let done = scene.run("compare data/diabetes.csv --target progression --optimizers 'gd, adam' --out side -q");
+    let done =
+        scene.run("compare data/diabetes.csv --target progression --optimizers 'gd, adam' --out side -q");
     assert_eq!(done.status, 0, "{}", done.err);
     let page = scene.text("side/report.html");
-    for words in ["gd", "adam", "rows seen", "learning rate", "thalweg compare data/diabetes.csv --target progression"] {
+    for words in
+        ["gd", "adam", "rows seen", "learning rate", "thalweg compare data/diabetes.csv --target progression"]
+    {
         assert!(page.contains(words), "{words}");
     }
 }

@@ -1,0 +1,161 @@
+//! `demo`, `optimizers`, `data` and the help.
+
+use serde_json::Value;
+
+use crate::common::{Scene, csv, table};
+
+#[test]
+fn the_demo_meets_the_closed_form() {
+    let scene = Scene::new();
+    let demo = scene.json("demo --json --no-report");
+    assert!(scene.files().is_empty(), "no report was asked for");
+    let line = |of: &Value| (of["intercept"].as_f64().unwrap(), of["slope"].as_f64().unwrap());
+    let near = |a: (f64, f64), b: (f64, f64), by: f64| (a.0 - b.0).abs() < by && (a.1 - b.1).abs() < by;
+    // The closed form, from the points in the document.
+    let column = |name: &str| -> Vec<f64> {
+        demo[name].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let (x, y) = (column("x"), column("y"));
+    assert_eq!((x.len(), y.len()), (100, 100));
+    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+    let (mx, my) = (mean(&x), mean(&y));
+    let slope = x.iter().zip(&y).map(|(x, y)| (x - mx) * (y - my)).sum::<f64>()
+        / x.iter().map(|x| (x - mx) * (x - mx)).sum::<f64>();
+    let exact = line(&demo["exact"]);
+    assert!(near(exact, (my - slope * mx, slope), 1e-10), "{exact:?}");
+    assert!(near(line(&demo["gd"]["end"]), exact, 1e-6));
+    assert!(near(line(&demo["adam"]["end"]), exact, 1e-3));
+    assert!(!near(line(&demo["slow_gd"]["end"]), exact, 0.05), "a rate that is too small");
+    let number = |name: &str| demo[name].as_f64().unwrap();
+    assert!((number("kappa") - number("l") / number("mu")).abs() < 1e-9);
+    let arrived = demo["gd"]["arrived"].as_f64().unwrap();
+    assert!(arrived > 1.0 && arrived <= number("predicted_steps"), "{arrived}");
+    // Another draw is another demo, the same draw the same.
+    assert_ne!(scene.json("demo --json --no-report --seed 1"), demo);
+    assert_eq!(scene.json("demo --json --no-report --seed 42"), demo);
+}
+
+#[test]
+fn the_demo_writes_its_report_where_asked() {
+    let scene = Scene::new();
+    let out = scene.ok("demo").out;
+    assert_eq!(scene.names("."), ["data", "demo.html"]);
+    assert!(out.contains("demo.html") && out.contains("Too small: here is why"), "{out}");
+    for line in out.lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+    }
+    std::fs::create_dir(scene.path("folder")).unwrap();
+    scene.ok("demo --report folder/mine.html");
+    assert_eq!(scene.read("folder/mine.html"), scene.read("demo.html"));
+    assert!(scene.text("demo.html").contains("</html>"));
+    scene.refuses("demo --report folder", 1, &["cannot write folder"]);
+}
+
+#[test]
+fn every_optimizer_is_listed_and_told() {
+    let scene = Scene::new();
+    let list = scene.ok("optimizers").out;
+    let document = scene.json("optimizers --json");
+    let names = |kind: &str| -> Vec<String> {
+        document[kind].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap().into()).collect()
+    };
+    for rule in ["sgd", "adagrad", "rmsprop", "adam", "amsgrad", "adamw"] {
+        assert!(names("optimizers").contains(&rule.to_string()), "{rule}");
+    }
+    for kind in ["optimizers", "aliases", "stages", "schedules"] {
+        for name in names(kind) {
+            assert!(list.lines().any(|l| l.trim_start().starts_with(&format!("{name} "))), "{name}: {list}");
+            let told = scene.ok(&format!("optimizers {name}")).out;
+            assert!(told.starts_with(&name) && told.lines().count() > 1, "{told}");
+            assert_eq!(scene.json(&format!("optimizers {name} --json"))["name"], name);
+        }
+    }
+    assert!(list.lines().all(|l| l.chars().count() <= 80), "{list}");
+    let adam = scene.ok("optimizers adam").out;
+    for what in ["Kingma & Ba 2015", "beta1", "0.9", "[0, 1)", "1e-8", "weight_decay"] {
+        assert!(adam.contains(what), "{what}: {adam}");
+    }
+    // Each one trains as it is.
+    for name in names("optimizers").iter().chain(&names("aliases")) {
+        let run = scene.json(&format!(
+            "fit data/wine.csv --target cultivar --optimizer {name} --out run --force --json -q"
+        ));
+        assert!(run["score"].as_f64().unwrap() > 0.9, "{name}: {run}");
+    }
+}
+
+#[test]
+fn data_says_what_a_table_holds() {
+    let scene = Scene::new();
+    let rows = table(60).into_iter().enumerate().map(|(i, r)| {
+        let gap = if i % 6 == 0 { String::new() } else { r[1].clone() };
+        [r[0].clone(), gap, r[2].clone(), format!("2024-01-{:02}", 1 + i % 28), "7".into()]
+    });
+    scene.write("t.csv", csv("a,b,kind,day,same", rows));
+    let document = scene.json("data t.csv --json");
+    assert_eq!(document["rows"], 60);
+    let columns = document["columns"].as_array().unwrap();
+    let of = |key: &str| columns.iter().map(|c| c[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("name"), ["a", "b", "kind", "day", "same"]);
+    assert_eq!(of("type"), ["number", "number", "category", "date", "number"]);
+    assert_eq!(of("missing"), [0, 10, 0, 0, 0]);
+    assert_eq!(of("distinct"), [60, 50, 3, 28, 1]);
+    let out = scene.ok("data t.csv").out;
+    assert!(out.starts_with("t.csv: 60 rows, 5 columns"), "{out}");
+    assert!(out.lines().all(|l| l.chars().count() <= 80), "{out}");
+}
+
+#[test]
+fn help_is_there_for_everything() {
+    let scene = Scene::new();
+    let help = scene.ok("--help").out;
+    assert!(help.contains("Exit status"), "{help}");
+    for command in ["demo", "fit", "evaluate", "predict", "compare", "inspect", "data", "optimizers"] {
+        assert!(help.contains(command), "{command}");
+        for flag in ["--help", "-h"] {
+            let text = scene.ok(&format!("{command} {flag}")).out;
+            assert!(text.contains(&format!("Usage: thalweg {command}")), "{text}");
+        }
+    }
+    let fit = scene.ok("fit --help").out;
+    for flag in [
+        "--target",
+        "--test",
+        "--valid",
+        "--split",
+        "--weight",
+        "--class-weight",
+        "--seed",
+        "--task",
+        "--types",
+        "--keep",
+        "--ignore",
+        "--model",
+        "--loss",
+        "--no-intercept",
+        "--l1",
+        "--l2",
+        "--optimizer",
+        "--lr",
+        "--schedule",
+        "--batch",
+        "--epochs",
+        "--tolerance",
+        "--loss-tolerance",
+        "--patience",
+        "--metric",
+        "--delimiter",
+        "--header",
+        "--missing",
+        "--config",
+        "--out",
+        "--force",
+        "--no-report",
+        "--threads",
+        "--json",
+        "--quiet",
+    ] {
+        assert!(fit.contains(&format!("{flag} ")) || fit.contains(&format!("{flag}\n")), "{flag}");
+    }
+    assert_eq!(scene.ok("--version").out.split(' ').next(), Some("thalweg"));
+}

@@ -1,0 +1,16 @@
+//! The built command, run as a person runs it: what it prints, what it writes, what it leaves, what it exits with.
+
+mod bad_input;
+mod common;
+mod compare;
+mod describing;
+mod documents;
+mod failing_files;
+mod honest_score;
+mod interrupt;
+mod losses;
+mod predicting;
+mod reading;
+mod same_bits;
+mod weights;
+mod wrong_usage;
