@@ -10,8 +10,8 @@
 //! - **Records** as RFC 4180 and the `csv` crate have them: a field that starts with a quote ends at the next lone quote, a doubled
 //!   quote in it is a quote, and it may hold delimiters and line ends; a line ends with LF, CRLF or CR; empty lines are skipped. Every
 //!   record must have as many fields as the first one.
-//! - **Header**: the first record is one if none of its fields is a number (and one is neither empty nor missing), or if
-//!   they count 0, 1, 2, … or 1, 2, 3, …. Without one, columns are `column1`, `column2`, …; so is one whose name is empty.
+//! - **Header**: the first record is one if none of its fields is a number or a date (and one is neither empty nor missing), or
+//!   if they count 0, 1, 2, … or 1, 2, 3, …. Without one, columns are `column1`, `column2`, …; so is one whose name is empty.
 //! - **Cells**: spaces and tabs around a cell are dropped, inside quotes too. Missing are the empty cell, NaN in any case, the
 //!   [`MISSING_TEXTS`](crate::MISSING_TEXTS) and what [`ReadOptions::missing`] adds (if that is a number, every way to
 //!   write it). A number is decimal, with a point, with or without exponent; `inf` and `infinity` are infinite.

@@ -26,7 +26,7 @@ pub enum DataError {
 #[non_exhaustive]
 pub enum ReadError {
     /// The file could not be opened or read.
-    #[error("cannot read {}: {source}", .file.display())]
+    #[error("cannot read {}", .file.display())]
     Io {
         /// The file.
         file: PathBuf,
@@ -167,6 +167,14 @@ pub enum TargetError {
         /// The target.
         target: String,
     },
+    /// Every row that has a target weighs 0.
+    #[error("{}: every row with a target {target:?} has weight 0", .file.display())]
+    Weightless {
+        /// The file.
+        file: PathBuf,
+        /// The target.
+        target: String,
+    },
     /// Every row has the same class.
     #[error("{}: target {target:?} is {class:?} in every row; two classes are needed", .file.display())]
     OneClass {
@@ -231,9 +239,6 @@ pub enum TargetError {
         /// The cell.
         found: String,
     },
-    /// A weight is not usable; see [`EncodeError`].
-    #[error(transparent)]
-    Weight(#[from] EncodeError),
 }
 
 /// Why rows cannot be cut into parts.
@@ -295,7 +300,7 @@ pub enum SplitError {
         what: String,
     },
     /// The stored split could not be read.
-    #[error("cannot read {}: {source}", .file.display())]
+    #[error("cannot read {}", .file.display())]
     Io {
         /// The file.
         file: PathBuf,

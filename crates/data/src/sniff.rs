@@ -9,10 +9,12 @@ use crate::number::{Cell, Rules, parse};
 use crate::scan::{Found, Record, record};
 use crate::source::Source;
 use crate::window::PAD;
-use crate::{MAX_WHOLE_CLASSES, ReadOptions};
+use crate::{MAX_WHOLE_CLASSES, ReadOptions, dates};
 
 /// How much of a file is looked at, unless its first two records are longer.
 const HEAD: u64 = 64 << 10;
+/// What is read at most so that every delimiter gives two records.
+const LONG_HEAD: u64 = 16 << 20;
 /// How many records are looked at.
 const RECORDS: usize = 500;
 /// The delimiters that are recognised, the first ones preferred.
@@ -65,13 +67,21 @@ pub(crate) fn sniff(
             .iter()
             .map(|&d| Sample::take(&buffer, bom, d, last, file))
             .collect::<Result<_, _>>()?;
-        if !last && heads.iter().any(|h| h.records.len() < 2) {
+        // Under a wrong delimiter a record may seem to go on for ever.
+        let short = heads.iter().filter(|h| h.records.len() < 2).count();
+        if !last && (short == heads.len() || short > 0 && size < LONG_HEAD) {
             size *= 2;
             continue;
         }
+        let unclosed = heads.iter().filter(|h| h.records.is_empty()).find_map(|h| h.unclosed);
         // The first of the best: `max_by` would take the last.
-        let best = heads.into_iter().reduce(|a, b| if b.score() > a.score() { b } else { a });
-        let sample = best.expect("there is a candidate");
+        let heads = heads.into_iter().filter(|h| !h.records.is_empty());
+        let best = heads.reduce(|a, b| if b.score() > a.score() { b } else { a });
+        let sample = match (best, unclosed) {
+            (Some(best), None) => best,
+            (Some(best), _) if best.widths[0] > 1 => best,
+            (_, line) => return Err(ReadError::UnclosedQuote { file: file.into(), line: line.unwrap_or(1) }),
+        };
         return sample.head(&buffer, bom, file, options, rules);
     }
 }
@@ -93,11 +103,13 @@ struct Sample {
     delimiter: u8,
     records: Vec<Record>,
     widths: Vec<usize>,
+    /// The line of a record whose quote is never closed.
+    unclosed: Option<u64>,
 }
 
 impl Sample {
     fn take(buffer: &[u8], from: usize, delimiter: u8, last: bool, file: &Path) -> Result<Self, ReadError> {
-        let mut sample = Self { delimiter, records: Vec::new(), widths: Vec::new() };
+        let mut sample = Self { delimiter, records: Vec::new(), widths: Vec::new(), unclosed: None };
         let (mut at, mut line) = (from, 1);
         while sample.records.len() < RECORDS {
             match record(&buffer[..buffer.len() - PAD], at, delimiter, last) {
@@ -111,10 +123,10 @@ impl Sample {
                     return Err(ReadError::Empty { file: file.into() });
                 }
                 Found::Nothing { .. } => break,
-                Found::UnclosedQuote { blank } if sample.records.is_empty() => {
-                    return Err(ReadError::UnclosedQuote { file: file.into(), line: line + blank });
+                Found::UnclosedQuote { blank } => {
+                    sample.unclosed = Some(line + blank);
+                    break;
                 }
-                Found::UnclosedQuote { .. } => break,
             }
         }
         Ok(sample)
@@ -182,15 +194,17 @@ impl Sample {
     }
 }
 
-/// A first record is a header if none of its cells is a number (and one is not empty), or if they count 0, 1, 2, … or
-/// 1, 2, 3, …
+/// A first record is a header if none of its cells is a number or a date (and one is not empty), or if they count 0, 1, 2, …
+/// or 1, 2, 3, …
 fn is_header(names: &[Vec<u8>], rules: &Rules) -> bool {
     let numbers: Vec<Option<f64>> = names.iter().map(|n| parse(n)).collect();
     let counts = |from: usize| {
         names.len() > 1 && numbers.iter().enumerate().all(|(i, n)| *n == Some((i + from) as f64))
     };
     let text = |n: &Vec<u8>| rules.cell(n) == Cell::Text;
-    (numbers.iter().all(Option::is_none) && names.iter().any(text)) || counts(0) || counts(1)
+    let date = |n: &Vec<u8>| std::str::from_utf8(n).is_ok_and(|n| dates::parse(n).is_some());
+    let named = numbers.iter().all(Option::is_none) && names.iter().any(text) && !names.iter().any(date);
+    named || counts(0) || counts(1)
 }
 
 fn distinct(names: &[String], file: &Path, line: u64) -> Result<(), ReadError> {

@@ -89,8 +89,10 @@ impl Target {
         let missing = table.rows() - present.len();
         let rows: Vec<u32> = present.iter().copied().filter(heavy).collect();
         let weightless = present.len() - rows.len();
-        if rows.is_empty() {
-            return Err(TargetError::AllMissing { file, target });
+        match (rows.is_empty(), weightless) {
+            (false, _) => {}
+            (true, 0) => return Err(TargetError::AllMissing { file, target }),
+            (true, _) => return Err(TargetError::Weightless { file, target }),
         }
         let kind = match task {
             Some(kind) => kind,

@@ -250,6 +250,9 @@ fn targets_and_classes() {
     let whole = |n: usize| (0..60).fold("x,y\n".to_owned(), |t, i| t + &format!("1,{}\n", i % n));
     assert_eq!(classes(&whole(20)).0.len(), 20);
     assert_eq!(classes(&whole(21)).0.len(), 0);
+    let zero =
+        Target::infer(&table("x,y\n1,2\n2,3\n"), "y", None, Some(&[0.0, 0.0])).unwrap_err().to_string();
+    assert_eq!(zero, "t.csv: every row with a target \"y\" has weight 0");
     // Either can be asked for.
     let t = table(&whole(21));
     let target = Target::infer(&t, "y", Some(TaskKind::Classes), None).unwrap();

@@ -48,6 +48,7 @@ fn delimiters_are_found() {
 fn headers_are_found() {
     assert_eq!(names(&table("5.1,3.5,setosa\n4.9,3.0,virginica\n")), ["column1", "column2", "column3"]);
     assert_eq!(table("5.1,3.5,setosa\n4.9,3.0,virginica\n").rows(), 2);
+    assert_eq!(table("2024-01-01,a\n2024-01-02,b\n").rows(), 2);
     assert_eq!(names(&table("0,1,2\n5,6,7\n")), ["0", "1", "2"]);
     assert_eq!(names(&table("1,2,3\n5,6,7\n")), ["1", "2", "3"]);
     assert_eq!(names(&table(",x, y \n5,6,7\n")), ["column1", "x", "y"]);

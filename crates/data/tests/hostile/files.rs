@@ -10,7 +10,10 @@ use crate::{message, read};
 fn no_such_file_and_a_folder() {
     let none = thalweg_data::read(Path::new("/no/such/file.csv"), &ReadOptions::default());
     assert!(matches!(none, Err(ReadError::Io { .. })));
-    assert!(message(none).starts_with("cannot read /no/such/file.csv: No such file"));
+    let error = none.expect_err("there is no such file");
+    assert_eq!(error.to_string(), "cannot read /no/such/file.csv");
+    let cause = std::error::Error::source(&error).expect("the cause is kept").to_string();
+    assert!(cause.starts_with("No such file"), "{cause}");
     let folder = tempfile::tempdir().unwrap();
     let found = thalweg_data::read(folder.path(), &ReadOptions::default());
     assert_eq!(message(found), format!("{} is a folder; name a file in it", folder.path().display()));
@@ -81,6 +84,10 @@ fn a_quote_that_is_never_closed() {
     assert_eq!(message(read("a,b\n1,2\n1,\"2\n3,4\n")), format!("t.csv:3: {open}"));
     assert_eq!(message(read("\n\"a,b\n1,2\n")), format!("t.csv:2: {open}"));
     assert_eq!(message(read("a,b\n1,2\n\n\n1,\"\"\"\n")), format!("t.csv:5: {open}"));
+    assert_eq!(message(read("a,\"b\n1,2\n3,4\n")), format!("t.csv:1: {open}"));
+    // Only under a delimiter that is not the file's.
+    let t = read("size\tname,\"of it\n1\tx\n2\ty\n").unwrap();
+    assert_eq!((t.rows(), t.columns()[1].name.as_str()), (2, "name,\"of it"));
 }
 
 #[test]
