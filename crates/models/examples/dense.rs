@@ -327,8 +327,14 @@ const OPTIMIZERS: &[&str] = &[
     "momentum(lr=polynomial(0.5))",
     "momentum(lr=polynomial(0.1))",
 ];
-const LOGISTIC: &[Way] = &[Way { rows: 160_000, batch: 1000, optimizer: "sgd(lr=1)", average_from: 0.4 }];
-const LINEAR: &[Way] = &[Way { rows: 160_000, batch: 1000, optimizer: "sgd(lr=0.2)", average_from: 0.4 }];
+const LOGISTIC: &[Way] = &[
+    Way { rows: 140_000, batch: 1000, optimizer: "sgd(lr=0.5)", average_from: 0.4 },
+    Way { rows: 140_000, batch: 1000, optimizer: "adam(lr=polynomial(0.05), beta2=0.99)", average_from: 0.2 },
+];
+const LINEAR: &[Way] = &[
+    Way { rows: 140_000, batch: 1000, optimizer: "sgd(lr=0.2)", average_from: 0.2 },
+    Way { rows: 140_000, batch: 1000, optimizer: "adam(lr=polynomial(0.05), beta2=0.99)", average_from: 0.2 },
+];
 
 /// Passes over one batch, many times.
 fn profile<F: Float>(rows: usize, columns: usize, threads: usize) {
@@ -378,6 +384,9 @@ fn main() -> std::io::Result<()> {
     println!("shuffled mini-batches (µs each)");
     batches::<f64>(500_000, 30, 1024, 1);
     batches::<f64>(16_000, 30, 1024, 1);
+    for size in [256, 512, 1024, 2048, 4096] {
+        batches::<f64>(4096, 30, size, 1);
+    }
     batches::<f64>(500, 30, 32, 1);
     batches::<f64>(500, 30, 1, 1);
     batches::<f32>(500_000, 100, 1024, 1);

@@ -394,6 +394,26 @@ fn codes_equal_their_columns_written_down() {
     }
 }
 
+#[test]
+fn many_levels_and_few_rows() {
+    let mut data = Data::<f64>::new(Loss::SOFTMAX, 300, 3, 2, 21);
+    data.shape.one_hot = 70_000;
+    let spread = |c: &mut u32| *c = if *c == u32::MAX { *c } else { *c * 7000 - *c % 7 };
+    data.codes.iter_mut().for_each(spread);
+    let model = Linear::new(data.shape, Loss::SOFTMAX, Threads::new(2));
+    let theta = params(model.layout(), 2);
+    let first = gradient(&model, &theta, &data.batch());
+    let expected = naive(Loss::SOFTMAX, &data, &theta);
+    for ((a, b), bound) in numbers(&first.1).iter().zip(&expected.gradient).zip(&expected.bounds) {
+        assert!((a - b).abs() <= *bound, "{a} {b} ± {bound}");
+    }
+    // Nothing of one pass is left for the next, whichever rows that has.
+    let some: Vec<u32> = (0..150).collect();
+    let part = gradient(&model, &theta, &data.batch().rows(&some));
+    assert_eq!(bits(&gradient(&model, &theta, &data.batch())), bits(&first));
+    assert_eq!(bits(&gradient(&model, &theta, &data.batch().rows(&some))), bits(&part));
+}
+
 /// Everything that a model computes, as bits.
 fn everything<F: Float>(data: &Data<F>, loss: Loss, threads: &Threads, order: Option<&[u32]>) -> Vec<u64> {
     let model = Linear::new(data.shape, loss, threads.clone());

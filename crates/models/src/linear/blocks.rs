@@ -179,3 +179,56 @@ impl<F: Float> Block<F> {
         self.total = Total::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_blocks_is_a_small_power_of_two() {
+        for (rows, width, expected) in [
+            (0, 0, 1),
+            (1, 1_000_000, 1),
+            (1024, 30, 2),
+            (4096, 30, 8),
+            (500_000, 100, 64),
+            (usize::MAX, 9, 64),
+        ] {
+            assert_eq!(count(rows, width, 0, width, 1), expected, "{rows} × {width}");
+        }
+        // Many levels: joining their sums would cost more than the rows.
+        assert_eq!(count(10_000, 30, 3, 1_000_030, 1), 1);
+        for width in [0, 1, 7, 30, 100, 5000, usize::MAX >> 8] {
+            let rows = tile_rows::<f64>(width, 1);
+            assert!(rows.is_power_of_two() && (8..=256).contains(&rows), "{width}: {rows}");
+        }
+    }
+
+    #[test]
+    fn blocks_hold_the_rows_that_weigh_something_in_equal_parts() {
+        let n = 1000;
+        let target = vec![0.0; n];
+        for every in [1, 2, 3, 7, 500, 2000] {
+            let weight: Vec<f64> = (0..n).map(|i| if i % every == 0 { 0.5 } else { 0.0 }).collect();
+            let present = weight.iter().filter(|&&w| w != 0.0).count();
+            let order: Vec<u32> = (0..n as u32).rev().collect();
+            for index in [None, Some(&order[..])] {
+                let batch = Batch { target: &target, weight: Some(&weight), index, ..Batch::NONE };
+                let mut cut = Cut::default();
+                cut.set(&batch, |rows| {
+                    assert_eq!(rows, present);
+                    8
+                });
+                assert_eq!((cut.borders.len(), cut.borders[0], cut.borders[8]), (9, 0, n), "{every}");
+                let of = |b: usize| {
+                    (cut.borders[b]..cut.borders[b + 1])
+                        .filter(|&i| batch.weight_at(batch.at(i)) != 0.0)
+                        .count()
+                };
+                for b in 0..8 {
+                    assert_eq!(of(b), border(present, b + 1, 8) - border(present, b, 8), "{every}");
+                }
+            }
+        }
+    }
+}

@@ -175,17 +175,19 @@ impl<F: Float> Kernel<F> for Accumulate<'_, F> {
         let Self { tile, d, sums } = self;
         let n = tile.starts.len();
         let chunks = Columns::of(tile.width).chunks();
+        let outputs = d.len() / n;
         let mut i = 0;
         while i + 4 <= n {
             let rows = [tile.row(i), tile.row(i + 1), tile.row(i + 2), tile.row(i + 3)];
-            for (d, sums) in d.chunks_exact(n).zip(sums.chunks_exact_mut(chunks)) {
-                add_rows(lanes, rows, [d[i], d[i + 1], d[i + 2], d[i + 3]], sums);
+            for o in 0..outputs {
+                let d = &d[o * n + i..][..4];
+                add_rows(lanes, rows, [d[0], d[1], d[2], d[3]], &mut sums[o * chunks..(o + 1) * chunks]);
             }
             i += 4;
         }
         while i < n {
-            for (d, sums) in d.chunks_exact(n).zip(sums.chunks_exact_mut(chunks)) {
-                add_rows(lanes, [tile.row(i)], [d[i]], sums);
+            for o in 0..outputs {
+                add_rows(lanes, [tile.row(i)], [d[o * n + i]], &mut sums[o * chunks..(o + 1) * chunks]);
             }
             i += 1;
         }
@@ -277,4 +279,29 @@ fn add_lanes_of_products<F: Float>(x: &[F], y: &[F], lanes: &mut Chunk<f64>) {
         }
     }
     lanes.iter_mut().zip(rest).zip(y_rest).for_each(|((lane, x), y)| *lane += x.to_f64() * y.to_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_back_from_their_chunks() {
+        for width in 0..50 {
+            let columns = Columns::of(width);
+            let row: Vec<f64> = (1..=width).map(|j| j as f64).collect();
+            let mut chunks = vec![[0.0; LANES]; columns.chunks()];
+            columns.spread(&row, &mut chunks);
+            assert_eq!(columns.collect(&chunks).collect::<Vec<_>>(), row, "{width}");
+            // The rest is where the last 8 columns of a row are.
+            let last = chunks.last().map_or(&[][..], |c| &c[..]);
+            if width >= LANES && width % LANES > 0 {
+                let shared = LANES - width % LANES;
+                assert!(
+                    last[..shared].iter().all(|&w| w == 0.0)
+                        && last[shared..] == row[width / LANES * LANES..]
+                );
+            }
+        }
+    }
 }

@@ -252,7 +252,7 @@ impl<F: Float> Linear<F> {
         let Shape { dense, one_hot, intercept, .. } = self.shape;
         assert_eq!(out.layout(), &self.layout, "this gradient is of another model");
         let Some((first, rest)) = blocks.split_first_mut() else { return };
-        let first = own(first);
+        let (first, alone) = (own(first), rest.is_empty());
         for block in rest {
             let block = own(block);
             let add = |to: &mut [f64], from: &mut [f64]| {
@@ -269,10 +269,16 @@ impl<F: Float> Linear<F> {
             let (numbers, codes) = weight.split_at_mut(dense);
             let sums = &first.sums[o * self.stride()..(o + 1) * self.stride()];
             numbers.iter_mut().zip(self.columns().collect(sums)).for_each(|(to, sum)| add(to, sum));
-            // TODO sparse
-            let _ = batch;
-            let sums = first.codes[o * one_hot..].iter_mut();
-            codes.iter_mut().zip(sums).for_each(|(to, sum)| add(to, std::mem::take(sum)));
+            let sums = &mut first.codes[o * one_hot..(o + 1) * one_hot];
+            if alone && batch.len() * batch.code_width < one_hot / 4 {
+                // Few rows and many levels: only those of the rows can hold a sum.
+                let rows = (0..batch.len()).flat_map(|i| batch.code_row(batch.at(i)));
+                for &code in rows.filter(|&&code| code != Batch::<F>::UNSEEN) {
+                    add(&mut codes[code as usize], std::mem::take(&mut sums[code as usize]));
+                }
+            } else {
+                codes.iter_mut().zip(sums).for_each(|(to, sum)| add(to, std::mem::take(sum)));
+            }
         }
         if intercept {
             let sums = first.bias.iter().map(|&lanes| join(lanes));

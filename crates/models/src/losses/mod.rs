@@ -225,7 +225,7 @@ impl Loss {
         if self.task() == Task::Classes { classes } else { 1 }
     }
 
-    /// How many numbers [`Loss::mean`] makes from `outputs` outputs: probabilities of all classes (two for the one logit of
+    /// How many numbers a prediction from `outputs` outputs has: probabilities of all classes (two for the one logit of
     /// the logistic loss), or 1.
     pub fn responses(&self, outputs: usize) -> usize {
         if self.task() == Task::TwoClasses { 2 } else { outputs }
