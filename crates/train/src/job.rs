@@ -92,6 +92,9 @@ pub enum JobError {
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The target of the training rows, where it differs from that of all rows.
+    #[error("in the training rows: {0}")]
+    Training(#[source] TargetError),
     /// The settings do not fit the data or each other.
     #[error("{0}")]
     Setting(String),
@@ -211,7 +214,6 @@ impl Prepared {
         let asked = task_asked(&job)?;
         let target = Target::infer(table, &job.target, asked, weights.as_deref());
         let target = target.map_err(|error| target_error(&job, error))?;
-        notes.push(target_note(&job, &target));
         let options = SplitOptions {
             test: job.test.fraction(),
             valid: job.valid.fraction(),
@@ -220,6 +222,18 @@ impl Prepared {
         };
         let classes = (!target.classes.is_empty()).then_some(&target.classes[..]);
         let split = Split::new(table, &target.rows, classes, &options).map_err(DataError::from)?;
+        // Rows that are drawn class by class give each class to training. Of others, only those that train may say what the
+        // target is.
+        let target = match &job.split {
+            SplitBy::Shuffled => target,
+            SplitBy::Ordered | SplitBy::Column(_) => {
+                let mut heavy = vec![0.0; table.rows()];
+                split.train.iter().for_each(|&row| heavy[row as usize] = 1.0);
+                let seen = Target::infer(table, &job.target, asked, Some(&heavy)).map_err(JobError::Training)?;
+                Target { rows: target.rows, missing: target.missing, weightless: target.weightless, ..seen }
+            }
+        };
+        notes.push(target_note(&job, &target));
 
         let mut learn = job.learn.clone();
         if let SplitBy::Column(column) = &job.split {

@@ -89,6 +89,12 @@ fn train(
         show::note("interrupted before the first step; nothing is saved");
         return Err(Failure::Interrupted);
     }
+    if let Some(c) = outcome.model.coefficients().sorted.iter().find(|c| !c.coefficient.is_finite()) {
+        return Err(Failure::Run(format!(
+            "column {:?} has values so small that its coefficient is infinite; scale it, or say --ignore {0}",
+            c.feature
+        )));
+    }
     let resolved = settings::resolved(training, prepared, &outcome, folder.path());
     let Resolved { toml, command } = &resolved;
     let model = outcome.model.to_saved().to_bytes().map_err(Failure::run)?;

@@ -175,3 +175,44 @@ fn divergence_keeps_the_best_that_was_validated() {
     assert_eq!(model["stop"], "diverged");
     assert!(model["score"].as_f64().unwrap() > 0.4, "{model}");
 }
+
+/// What the target is, training rows say alone: a class of other rows alone is not known, and does not become one.
+#[test]
+fn classes_that_only_rows_that_score_have() {
+    let scene = Scene::new();
+    let parts = |class: fn(usize, &str) -> String| {
+        let rows = table(100).into_iter().enumerate().map(move |(i, mut r)| {
+            r[2] = if i % 5 == 0 { "test" } else { "train" }.into();
+            r[4] = class(i, &r[4]);
+            r
+        });
+        csv("a,b,part,y,class", rows)
+    };
+    scene.write("new.csv", parts(|i, class| if i % 10 == 0 { "new".into() } else { class.into() }));
+    let says = ["new.csv:2: target \"class\"", "\"new\" was not seen in training", "known: no, yes"];
+    scene.refuses("fit new.csv --target class --split part", 1, &says);
+    scene.write("one.csv", parts(|i, _| if i % 5 == 0 { "no" } else { "yes" }.into()));
+    let says = ["in the training rows:", "\"yes\" in every row", "two classes are needed"];
+    scene.refuses("fit one.csv --target class --split part", 1, &says);
+    // Sorted by class, the last rows hold a class of their own.
+    let sorted: Vec<String> = scene.text("data/wine.csv").lines().map(String::from).collect();
+    scene.write("sorted.csv", sorted.join("\n"));
+    scene.refuses(
+        "fit sorted.csv --target cultivar --split ordered --test 0.3",
+        1,
+        &["\"barbera\" was not seen"],
+    );
+}
+
+#[test]
+fn a_column_too_small_for_its_coefficient() {
+    let scene = Scene::new();
+    let rows = table(60).into_iter().map(|mut r| {
+        r[0] = format!("{}e-310", r[0]);
+        r
+    });
+    scene.write("small.csv", csv(HEADER, rows));
+    let says = ["column \"a\" has values so small", "--ignore a"];
+    scene.refuses("fit small.csv --target y --out run", 1, &says);
+    scene.ok("fit small.csv --target y --ignore a --out run");
+}

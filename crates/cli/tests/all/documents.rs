@@ -172,7 +172,7 @@ fn a_configuration_given_back_makes_the_same_bytes() {
         ),
         (
             "missing",
-            "data/penguins.csv --target species --missing Dream --split ordered --epochs 50 --delimiter ,",
+            "data/penguins.csv --target sex --missing Dream --split ordered --epochs 50 --delimiter ,",
         ),
     ];
     for (name, options) in runs {
