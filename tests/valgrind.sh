@@ -2,9 +2,15 @@
 # Runs the tests of the code that has `unsafe` in it under valgrind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=$(cargo test -p thalweg-core --lib --no-run --message-format=json 2>/dev/null |
-    python3 -c 'import json,sys
+check() { # package, test names…
+    local package=$1 binary
+    shift
+    binary=$(cargo test -p "$package" --lib --no-run --message-format=json 2>/dev/null |
+        python3 -c 'import json, sys
 for line in sys.stdin:
     m = json.loads(line)
     if m.get("executable") and m.get("profile", {}).get("test"): print(m["executable"])')
-valgrind -q --error-exitcode=1 --leak-check=no "$binary" threads:: buffer::
+    valgrind -q --error-exitcode=1 --leak-check=no "$binary" "$@"
+}
+check thalweg-core threads:: buffer::
+check thalweg-data window::

@@ -29,7 +29,8 @@ pub struct Report {
     pub grad_norm: f64,
     /// Whether the gradient was clipped.
     pub clipped: bool,
-    /// The first coordinate (place in the flat buffer) whose gradient or update was not finite. Nothing was written then.
+    /// The first coordinate (place in the flat buffer) whose gradient or new value was not finite. A gradient that is not finite
+    /// writes nothing at all; a new value that would not be finite is left out, with its memory, and the others are written.
     pub non_finite: Option<usize>,
 }
 
