@@ -13,9 +13,10 @@ fn endless(scene: &Scene, options: &str) -> Child {
         "fit data/digits.csv --target digit --epochs 1000000000 --tolerance 0 --out run --json {options}"
     );
     let mut command = scene.command(&line);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // It has trained when the buffer of its metrics was written for the first time.
     while std::fs::metadata(scene.path("run/metrics.jsonl")).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run has ended");
         std::thread::sleep(Duration::from_millis(5));
     }
     child

@@ -8,14 +8,19 @@ use serde::Serialize;
 
 use crate::event::{EpochRecord, Event, Observer, StepRecord};
 
-/// Of longer runs, only every k-th step gets a line, so that there are at most about this many.
+/// Steps, and epochs, of which each gets a line; of twice as many then every second one, of twice as many again every fourth.
 const LINES: u64 = 10_000;
+
+/// Whether the n-th of something (from 1) gets a line.
+fn is_told(n: u64) -> bool {
+    let doublings = (n / LINES).checked_ilog2().map_or(0, |k| k + 1);
+    n.is_multiple_of(1 << doublings)
+}
 
 /// Writes `metrics.jsonl`: `{"event":"step",…}` and `{"event":"epoch",…}`, one to a line.
 #[derive(Debug)]
 pub struct MetricsFile<W: Write> {
     out: W,
-    every: u64,
 }
 
 #[derive(Serialize)]
@@ -39,7 +44,7 @@ impl MetricsFile<BufWriter<File>> {
 impl<W: Write> MetricsFile<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, every: 1 }
+        Self { out }
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<()> {
@@ -51,19 +56,27 @@ impl<W: Write> MetricsFile<W> {
 impl<W: Write> Observer for MetricsFile<W> {
     fn event(&mut self, event: &Event<'_>) -> Result<()> {
         match event {
-            Event::Start { epochs, steps_per_epoch, .. } => {
-                self.every = epochs.saturating_mul(*steps_per_epoch).div_ceil(LINES).max(1);
-                Ok(())
-            }
-            Event::Step(step) if step.step == 1 || step.step.is_multiple_of(self.every) => {
-                self.line(&Line::Step(step))
-            }
-            Event::Epoch(epoch) => self.line(&Line::Epoch(epoch)),
+            Event::Step(step) if is_told(step.step) => self.line(&Line::Step(step)),
+            Event::Epoch(epoch) if is_told(epoch.epoch) => self.line(&Line::Epoch(epoch)),
             Event::End { stop, steps } => {
                 self.line(&Line::End { stop: stop.word(), steps: *steps })?;
                 self.out.flush()
             }
-            Event::Step(_) | Event::Probe { .. } => Ok(()),
+            Event::Start { .. } | Event::Step(_) | Event::Epoch(_) | Event::Probe { .. } => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_runs_are_told_ever_more_sparsely() {
+        let told = |to: u64| (1..=to).filter(|&n| is_told(n)).count() as u64;
+        assert_eq!(told(LINES - 1), LINES - 1);
+        assert_eq!(told(2 * LINES) - told(LINES), LINES / 2);
+        assert_eq!(told(8 * LINES) - told(4 * LINES), LINES / 2);
+        assert!(is_told(1 << 40));
     }
 }
