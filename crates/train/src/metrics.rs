@@ -20,7 +20,7 @@ pub enum Metric {
     F1,
     /// Area under the ROC curve of the second of two classes.
     RocAuc,
-    /// −mean ln p(true class).
+    /// −mean ln p(true class), p cut to [2⁻⁵², 1 − 2⁻⁵²].
     LogLoss,
     /// 1 − Σ(y − ŷ)²/Σ(y − ȳ)².
     R2,
@@ -148,9 +148,11 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
                     (m.mean, Some(wilson(m.mean, m.rows)))
                 }
                 Metric::LogLoss => {
-                    let loss = |i: usize| -libm::log(proba[i * k + truth[i]].clamp(f64::MIN_POSITIVE, 1.0));
+                    let loss = |i: usize| {
+                        -libm::log(proba[i * k + truth[i]].clamp(f64::EPSILON, 1.0 - f64::EPSILON))
+                    };
                     let m = Moments::of(truth.len(), w, loss);
-                    (m.mean, m.normal())
+                    (m.mean, m.interval())
                 }
                 Metric::BalancedAccuracy => (balanced(k, truth, hit, w), None),
                 Metric::F1 => (f1(k, truth, |i| argmax(&proba[i * k..(i + 1) * k]), w), None),
@@ -164,11 +166,14 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
             match metric {
                 Metric::Mae => {
                     let m = Moments::of(n, w, |i| error(i).abs());
-                    (m.mean, m.normal())
+                    (m.mean, m.interval())
                 }
                 Metric::Rmse => {
                     let m = Moments::of(n, w, |i| error(i) * error(i));
-                    (m.mean.sqrt(), m.normal().map(|(a, b)| (a.max(0.0).sqrt(), b.sqrt())))
+                    // On the scale of the logarithm, where a mean of squares is less skewed (the delta method).
+                    let half = 0.5 * m.half() / m.mean;
+                    let rmse = m.mean.sqrt();
+                    (rmse, Some((rmse * libm::exp(-half), rmse * libm::exp(half))))
                 }
                 Metric::R2 => {
                     let centre = Moments::of(n, w, |i| truth[i]).mean;
@@ -178,7 +183,7 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
                     // The delta method: a ratio of means varies as the mean of (e² − ratio·spread)/total.
                     let m = Moments::of(n, w, |i| (error(i) * error(i) - ratio * spread(i)) / total);
                     let value = if total > 0.0 { 1.0 - ratio } else { f64::NAN };
-                    (value, m.normal().map(|(a, b)| (1.0 - ratio - b, (1.0 - ratio - a).min(1.0))))
+                    (value, m.interval().map(|(a, b)| (1.0 - ratio - b, (1.0 - ratio - a).min(1.0))))
                 }
                 _ => (f64::NAN, None),
             }
@@ -215,9 +220,27 @@ impl Moments {
         let rows = weight * weight / squares;
         Self { mean, error: (variance / weight / (rows - 1.0).max(0.0)).sqrt(), rows }
     }
-    fn normal(&self) -> Option<(f64, f64)> {
-        Some((self.mean - Z * self.error, self.mean + Z * self.error))
+    /// Half the width of the 95% interval of the mean, by Student's t.
+    fn half(&self) -> f64 {
+        student(self.rows - 1.0) * self.error
     }
+    fn interval(&self) -> Option<(f64, f64)> {
+        Some((self.mean - self.half(), self.mean + self.half()))
+    }
+}
+
+/// The 97.5% point of Student's t with `n` degrees of freedom, to 1% from 3 on: the expansion in 1/n of Abramowitz & Stegun
+/// 26.7.5.
+fn student(n: f64) -> f64 {
+    let z = Z;
+    let z2 = z * z;
+    let terms = [
+        z * (z2 + 1.0) / 4.0,
+        z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0,
+        z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0,
+        z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92160.0,
+    ];
+    z + terms.iter().rev().fold(0.0, |sum, term| (sum + term) / n)
 }
 
 /// Wilson's interval of a share of `n` rows.
@@ -225,7 +248,8 @@ pub(crate) fn wilson(share: f64, n: f64) -> (f64, f64) {
     let z2 = Z * Z / n;
     let centre = (share + z2 / 2.0) / (1.0 + z2);
     let half = Z / (1.0 + z2) * (share * (1.0 - share) / n + z2 / (4.0 * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // A share of 0 or 1 is an end of its own interval, which rounding must not leave out.
+    ((centre - half).max(0.0).min(share), (centre + half).min(1.0).max(share))
 }
 
 fn balanced(k: usize, truth: &[usize], hit: impl Fn(usize) -> bool, w: impl Fn(usize) -> f64) -> f64 {
@@ -257,25 +281,38 @@ fn f1(k: usize, truth: &[usize], predicted: impl Fn(usize) -> usize, w: impl Fn(
     seen.iter().sum::<f64>() / seen.len() as f64
 }
 
-/// The area by ranks, ties counted half, with the interval of Hanley & McNeil 1982.
+/// The area by ranks, ties counted half, with Newcombe's interval: the areas that are not further from the one that was found than
+/// 1.96 of their own standard errors, so that an area of 1 is not certain. As Wilson's does for shares.
+///
+/// Source: Newcombe 2006, <https://doi.org/10.1002/sim.2324>, method 5; its variance is that of Hanley & McNeil 1982.
 fn auc(proba: &[f64], truth: &[usize], w: impl Fn(usize) -> f64) -> (f64, Option<(f64, f64)>) {
     let mut order: Vec<usize> = (0..truth.len()).filter(|&i| w(i) > 0.0).collect();
     order.sort_by(|&a, &b| proba[2 * a + 1].total_cmp(&proba[2 * b + 1]).then(a.cmp(&b)));
     let (mut below, mut wins, mut positive) = (0.0, 0.0, 0.0);
-    let mut counts = [0.0f64; 2];
     for tie in order.chunk_by(|&a, &b| proba[2 * a + 1] == proba[2 * b + 1]) {
         let of = |class: usize| tie.iter().filter(|&&i| truth[i] == class).map(|&i| w(i)).sum::<f64>();
         wins += of(1) * (below + 0.5 * of(0));
         below += of(0);
         positive += of(1);
-        tie.iter().for_each(|&i| counts[truth[i]] += 1.0);
     }
-    let a = wins / (below * positive);
-    let (q1, q2) = (a / (2.0 - a), 2.0 * a * a / (1.0 + a));
-    let (n0, n1) = (counts[0], counts[1]);
-    let variance = (a * (1.0 - a) + (n1 - 1.0) * (q1 - a * a) + (n0 - 1.0) * (q2 - a * a)) / (n0 * n1);
-    let half = Z * variance.max(0.0).sqrt();
-    (a, Some(((a - half).max(0.0), (a + half).min(1.0))))
+    let found = wins / (below * positive);
+    // Kish's effective number of rows of each class.
+    let squares =
+        |class: usize| order.iter().filter(|&&i| truth[i] == class).map(|&i| w(i) * w(i)).sum::<f64>();
+    let (n0, n1) = (below * below / squares(0), positive * positive / squares(1));
+    let many = (n0 + n1) / 2.0 - 1.0;
+    let error =
+        |a: f64| (a * (1.0 - a) * (1.0 + many * ((1.0 - a) / (2.0 - a) + a / (1.0 + a))) / (n0 * n1)).sqrt();
+    // |a − found| − z·error(a) changes its sign once on either side: halve 60 times.
+    let end = |mut outside: f64| {
+        let mut inside = found;
+        for _ in 0..60 {
+            let a = 0.5 * (inside + outside);
+            if (a - found).abs() <= Z * error(a) { inside = a } else { outside = a }
+        }
+        inside
+    };
+    (found, Some((end(0.0), end(1.0))))
 }
 
 #[cfg(test)]
@@ -295,7 +332,7 @@ mod tests {
         assert_eq!(classes(&proba, &truth, Metric::F1, None), 0.5);
         // Pairs (positive, negative): 0.8 beats 0.1 and 0.6, 0.3 beats 0.1: three of four.
         assert_eq!(classes(&proba, &truth, Metric::RocAuc, None), 0.75);
-        let by_hand = -(0.9f64.ln() + 0.4f64.ln() + 0.8f64.ln() + 0.3f64.ln()) / 4.0;
+        let by_hand = -[0.9, 0.4, 0.8, 0.3].map(libm::log).iter().sum::<f64>() / 4.0;
         assert!((classes(&proba, &truth, Metric::LogLoss, None) - by_hand).abs() < 1e-15);
         let weight = [1.0, 0.0, 2.0, 1.0];
         assert_eq!(classes(&proba, &truth, Metric::Accuracy, Some(&weight)), 0.75);
@@ -312,6 +349,14 @@ mod tests {
         assert!((score(Metric::Rmse, p, None).value - (2.0f64 / 3.0).sqrt()).abs() < 1e-15);
         let same = Predicted::Numbers { predicted: &[1.0, 2.0], truth: &[3.0, 3.0] };
         assert!(score(Metric::R2, same, None).value.is_nan());
+    }
+
+    /// Student's t at 97.5%: tables.
+    #[test]
+    fn student_by_table() {
+        for (n, t) in [(3.0, 3.1824), (5.0, 2.5706), (10.0, 2.2281), (30.0, 2.0423), (1e6, 1.95997)] {
+            assert!((student(n) / t - 1.0).abs() < 0.01, "{n}: {}", student(n));
+        }
     }
 
     /// Wilson's interval of 8 of 10: (0.4902, 0.9433), Brown, Cai & DasGupta 2001's formula by hand.
