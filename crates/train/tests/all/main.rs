@@ -4,4 +4,5 @@ mod common;
 mod divergence;
 mod loop_;
 mod optima;
+mod scores;
 mod weights;

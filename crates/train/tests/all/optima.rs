@@ -253,14 +253,9 @@ fn losses_with_a_kink_by_a_decaying_rate() {
             // A step of a rate below 0.2·(π/2·100/40,000)² = 3e-6, as all of the last hundred are, may leave a zero that the
             // mean of many keeps; the other coefficients are above 1e-3.
             let (coef, _) = case.found(&outcome);
-            for j in 0..coef[0].len() {
-                let zero = coef[0][j].abs() < 1e-5;
-                assert_eq!(
-                    zero,
-                    case.l1 > 0.0 && case.zeros.contains(&j),
-                    "{} by {rule}: column {j}",
-                    case.name
-                );
+            for (j, w) in coef[0].iter().enumerate() {
+                let zero = case.l1 > 0.0 && case.zeros.contains(&j);
+                assert_eq!(w.abs() < 1e-5, zero, "{} by {rule}: column {j}", case.name);
             }
         }
     }
