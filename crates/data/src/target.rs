@@ -117,8 +117,14 @@ impl Target {
 
 /// What the cells of the rows say that the target is.
 fn kind(table: &Table, column: &Column, rows: &[u32]) -> Result<TaskKind, TargetError> {
-    let Cells::Text { codes, levels } = &column.cells else {
-        return Ok(TaskKind::Number);
+    let (codes, levels) = match &column.cells {
+        Cells::Text { codes, levels } => (codes, levels),
+        Cells::Numbers(x) => {
+            // Other rows may have made this a column of numbers: these rows alone say what the target is.
+            let mut whole = Some(Vec::new());
+            rows.iter().for_each(|&row| few_whole(&mut whole, x[row as usize]));
+            return Ok(if whole.is_some() { TaskKind::Classes } else { TaskKind::Number });
+        }
     };
     let numbers = levels.numbers();
     let mut count = vec![0usize; levels.len()];

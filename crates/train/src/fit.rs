@@ -242,7 +242,8 @@ pub fn fit<F: Float>(
                     objective.gradient(&average, &train, &mut grads);
                     options.penalty.stationarity(&average, &grads) <= options.tolerance
                 };
-                if slope <= options.tolerance && steps > 0 && optimizer.evaluation_weights().is_none_or(rests) {
+                if slope <= options.tolerance && steps > 0 && optimizer.evaluation_weights().is_none_or(rests)
+                {
                     epoch -= 1;
                     break 'run Stop::Gradient;
                 }

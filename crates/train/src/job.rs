@@ -229,7 +229,8 @@ impl Prepared {
             SplitBy::Ordered | SplitBy::Column(_) => {
                 let mut heavy = vec![0.0; table.rows()];
                 split.train.iter().for_each(|&row| heavy[row as usize] = 1.0);
-                let seen = Target::infer(table, &job.target, asked, Some(&heavy)).map_err(JobError::Training)?;
+                let seen =
+                    Target::infer(table, &job.target, asked, Some(&heavy)).map_err(JobError::Training)?;
                 Target { rows: target.rows, missing: target.missing, weightless: target.weightless, ..seen }
             }
         };

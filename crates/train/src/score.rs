@@ -25,7 +25,11 @@ impl Judged {
 
     fn score_of(&self, metric: Metric, predicted: &[f64]) -> Score {
         if self.classes == 0 {
-            return score(metric, Predicted::Numbers { predicted, truth: &self.truth }, self.weight.as_deref());
+            return score(
+                metric,
+                Predicted::Numbers { predicted, truth: &self.truth },
+                self.weight.as_deref(),
+            );
         }
         let truth = self.labels();
         let p = Predicted::Classes { k: self.classes, proba: predicted, truth: &truth };
@@ -55,7 +59,8 @@ impl Judged {
 
     /// The metric's value for the answer that needs no features: the shares of the classes in training, or the mean.
     fn baseline(&self, metric: Metric, answer: &[f64]) -> f64 {
-        let predicted: Vec<f64> = answer.iter().copied().cycle().take(self.truth.len() * answer.len()).collect();
+        let predicted: Vec<f64> =
+            answer.iter().copied().cycle().take(self.truth.len() * answer.len()).collect();
         self.score_of(metric, &predicted).value
     }
 }

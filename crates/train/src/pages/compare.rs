@@ -41,7 +41,9 @@ pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread]
         plain.series.push(series(of(&|p| p.loss)));
         above.series.push(series(of(&|p| (p.loss - compared.best_loss).max(1e-12))));
     }
-    plain.cap(1.5);
+    if compared.first_loss.is_finite() {
+        plain.y.max = Some(1.5 * compared.first_loss);
+    }
     above.cap(10.0);
     page.section(Section::new("How they go").with(plain).with(above));
     page.section(

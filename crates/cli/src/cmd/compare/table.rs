@@ -13,6 +13,7 @@ use thalweg_train::compare::table::{Compared, Member, Ran, Spread, compare_on_ta
 use thalweg_train::job::Prepared;
 use thalweg_train::pages::{chosen, compare_page};
 use thalweg_train::report::{Axis, Line, Series, html, terminal};
+use thalweg_train::run::RunFolder;
 
 use super::function::DEFAULT;
 use crate::args;
@@ -32,10 +33,13 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
     if args.start.is_some() {
         return Err(Failure::usage("--start goes with --function"));
     }
+    if let Some(out) = &args.output.out {
+        RunFolder::check(out, args.output.force).map_err(Failure::run)?;
+    }
     catch_interrupt();
     let say = |text: &str| {
         if !args.output.quiet {
-            eprintln!("{text}");
+            show::note(text);
         }
     };
     let mut first: Option<Prepared> = None;
@@ -229,7 +233,9 @@ fn text(prepared: &Prepared, compared: &Compared, spreads: &[Spread]) -> String 
         let (x, y) = probes.map(|p| (p.step as f64, p.loss)).unzip();
         chart.series.push(Series::new(run.member.label.clone(), x, y));
     }
-    chart.cap(1.2);
+    if compared.first_loss.is_finite() {
+        chart.y.max = Some(1.2 * compared.first_loss);
+    }
     let mut text = terminal(&chart, show::width(), 18, std::io::stdout().is_terminal());
     text.push('\n');
     let part = if prepared.test.is_some() { "" } else { " (training)" };
