@@ -378,3 +378,89 @@ fn the_file_stands_alone_is_small_and_always_the_same() {
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     assert!(page == html(&gallery::gallery()));
 }
+
+/// The report of a fit on real data, as a person gets it: every picture is there, its numbers are the run's.
+#[test]
+fn the_report_of_a_fit_draws_what_the_run_did() {
+    use std::sync::atomic::AtomicBool;
+    use thalweg_core::Threads;
+    use thalweg_data::{ClassWeight, EncoderOptions, Part, ReadOptions, SplitBy};
+    use thalweg_train::job::{Job, Prepared, TrainOptions};
+    use thalweg_train::pages::{FitPage, fit_page};
+
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data/breast_cancer.csv");
+    let threads = Threads::serial();
+    let prepared = Prepared::new(Job {
+        data,
+        target: "diagnosis".into(),
+        read: ReadOptions::default(),
+        learn: EncoderOptions::default(),
+        task: None,
+        class_weight: ClassWeight::None,
+        test: Part::Fraction(0.2),
+        valid: Part::Fraction(0.2),
+        split: SplitBy::Shuffled,
+        seed: 0,
+        loss: None,
+        intercept: true,
+        l1: 0.0,
+        l2: None,
+        plan: None,
+        lr: None,
+        schedule: None,
+        batch: None,
+        epochs: Some(200),
+        tolerance: 0.0,
+        loss_tolerance: 0.0,
+        patience: None,
+        metric: None,
+        threads: threads.clone(),
+    })
+    .expect("the example data is good");
+    let (plan, _) = prepared.plan().expect("a default");
+    let options = TrainOptions { probes: vec![], threads };
+    let outcome =
+        prepared.train(&plan, prepared.batch, &options, &mut [], &AtomicBool::new(false)).expect("it trains");
+    let (config, command) = ("epochs = 200\n", "thalweg fit");
+    let page = fit_page(&FitPage {
+        prepared: &prepared,
+        outcome: &outcome,
+        config,
+        command,
+        versions: &[("thalweg".into(), "0".into())],
+        sha256: "00",
+    });
+    let questions = [
+        "return all('h3').filter(e => e.offsetParent).map(e => e.textContent)",
+        "return all('.cm tbody tr').flatMap(r => [...r.cells].slice(1, 3)).map(c => +c.firstChild.textContent)",
+        "return d.querySelector('.score').textContent",
+        "return all('.chart').length + ' ' + all('.chart svg').filter(s => s.querySelector('path, circle')).length",
+        "return d.documentElement.scrollWidth - w.innerWidth",
+    ];
+    for view in [WIDE, PHONE] {
+        let answers = ask(&page, view, &questions);
+        let titles = texts(&answers[0]);
+        for title in [
+            "Loss",
+            "Validation accuracy",
+            "Learning rate",
+            "Gradient norm",
+            "Confusion matrix",
+            "ROC curve",
+            "Calibration",
+            "Weights",
+            "config.toml",
+        ] {
+            assert!(titles.contains(&title), "{title} is not among {titles:?}");
+        }
+        let scored = outcome.test.as_ref().expect("there are test rows");
+        let cells: Vec<f64> = answers[1].as_array().expect("cells").iter().map(number).collect();
+        assert_eq!((cells.len(), cells.iter().sum::<f64>()), (4, scored.rows as f64));
+        assert!(((cells[0] + cells[3]) / scored.rows as f64 - scored.score.value).abs() < 1e-12);
+        let score = answers[2].as_str().expect("the score");
+        assert!(score.contains(&human(scored.score.value)) && score.contains("114 test rows"), "{score}");
+        let charts = answers[3].as_str().and_then(|t| t.split_once(' ')).expect("two counts");
+        assert_eq!(charts.0, charts.1, "a chart without anything drawn");
+        assert!(number(&answers[4]) <= 0.0, "the page is too wide");
+    }
+}
