@@ -172,7 +172,7 @@ pub struct Output {
     /// A TOML file with the same settings, such as a run's config.toml; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The run's folder [default: runs/<data>-<n>]
+    /// The run's folder [default: runs/DATA-N]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Write into a folder that already has files
