@@ -126,10 +126,10 @@ pub struct Training {
     #[arg(long, help_heading = "Model")]
     pub no_intercept: bool,
     /// Strength of l1·‖w‖₁ on standardised features [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Model")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
     pub l1: Option<f64>,
     /// Strength of l2/2·‖w‖² on standardised features [default: 1/rows for classes, 0 for numbers]
-    #[arg(long, value_name = "X", help_heading = "Model")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
     pub l2: Option<f64>,
 
     /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
@@ -137,7 +137,7 @@ pub struct Training {
     #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
     pub optimizer: Option<String>,
     /// The learning rate; for gd the default is 1/L, measured
-    #[arg(long, value_name = "X", help_heading = "Training")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub lr: Option<f64>,
     /// The learning rate over time, as in cosine, step(every=10, gamma=0.5), or cosine(warmup=5%)
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
@@ -149,10 +149,10 @@ pub struct Training {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
     /// Stop when every coordinate of the gradient is at most this; 0 never does [default: 0.0001]
-    #[arg(long, value_name = "X", help_heading = "Training")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub tolerance: Option<f64>,
     /// Stop when the loss changed by less than this share in ten epochs in a row; 0 never does [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Training")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub loss_tolerance: Option<f64>,
     /// Stop after so many epochs without a better validation loss [default: never]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -227,9 +227,9 @@ pub struct Compare {
     /// Where the paths start, as in "-1.5, 2" [default: the function's own]
     #[arg(long, value_name = "X, Y", allow_hyphen_values = true, help_heading = "Compared")]
     pub start: Option<String>,
-    /// Steps on the function
-    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Compared")]
-    pub steps: u64,
+    /// Steps on the function [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Compared")]
+    pub steps: Option<u64>,
     #[command(flatten)]
     pub output: Output,
 }

@@ -205,6 +205,9 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     if let Some(who) = twice {
         return Err(Failure::usage(format!("{who} both give the learning rate; leave one out")));
     }
+    if t.patience == Some(0) {
+        return Err(Failure::usage("--patience must be at least 1"));
+    }
     if let Some(epochs) = t.epochs.filter(|n| !(1..=MOST_EPOCHS).contains(n)) {
         return Err(Failure::usage(format!("--epochs must be in [1, {MOST_EPOCHS}], got {epochs}")));
     }

@@ -208,6 +208,7 @@ impl Prepared {
     /// # Errors
     /// As there.
     pub fn of_table(job: Job, table: &Table) -> Result<Self, JobError> {
+        check_files(&job)?;
         let mut notes = Vec::new();
         let weights = job.learn.weight.as_deref().map(|w| thalweg_data::weights(table, w)).transpose();
         let weights = weights.map_err(DataError::from)?;
@@ -221,7 +222,11 @@ impl Prepared {
             seed: job.seed,
         };
         let classes = (!target.classes.is_empty()).then_some(&target.classes[..]);
-        let split = Split::new(table, &target.rows, classes, &options).map_err(DataError::from)?;
+        let mut split = Split::new(table, &target.rows, classes, &options).map_err(DataError::from)?;
+        if job.test == Part::None {
+            // A split column may name test rows all the same: they are used for nothing then.
+            split.test.clear();
+        }
         // Rows that are drawn class by class give each class to training. Of others, only those that train may say what the
         // target is.
         let target = match &job.split {
@@ -561,6 +566,26 @@ fn short(x: f64) -> String {
 /// The same, as it is typed: without the signs that make numbers pleasant to read.
 fn typed(x: f64) -> String {
     thalweg_core::expr::number(format!("{x:.2e}").parse().unwrap_or(x))
+}
+
+/// Rows that give the score are used for nothing else: no file may be two parts.
+fn check_files(job: &Job) -> Result<(), JobError> {
+    let file = |part: &Part| if let Part::File(file) = part { Some(file.clone()) } else { None };
+    let parts =
+        [("DATA", Some(job.data.clone())), ("--valid", file(&job.valid)), ("--test", file(&job.test))];
+    let real = |path: &PathBuf| path.canonicalize().ok();
+    for (i, (b, second)) in parts.iter().enumerate() {
+        for (a, first) in &parts[..i] {
+            if let (Some(first), Some(second)) = (first, second)
+                && real(first).is_some_and(|first| real(second) == Some(first))
+            {
+                let message =
+                    format!("{a} and {b} are one file, {}: its rows cannot be both", second.display());
+                return Err(JobError::Setting(message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The kind of target that was asked for, by `--task` or by a loss that is made for one kind.

@@ -29,6 +29,9 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
                 metric.name()
             )));
         }
+        Some(Metric::RocAuc) if classes > 2 => {
+            return Err(Failure::usage(format!("roc_auc is for two classes, and the model has {classes}")));
+        }
         Some(metric) => metric,
         None => stored.unwrap_or(if classes > 0 { Metric::Accuracy } else { Metric::R2 }),
     };

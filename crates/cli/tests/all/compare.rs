@@ -166,3 +166,68 @@ fn the_report_holds_every_member() {
         assert!(page.contains(words), "{words}");
     }
 }
+
+/// The command in the report repeats the comparison: nothing that was given is left out.
+#[test]
+fn the_report_says_the_whole_command() {
+    let scene = Scene::new();
+    let line = "compare data/iris.csv --target species --optimizers 'gd, adam(lr=0.1)' --no-intercept --ignore petal_width_cm \
+                --patience 3 --loss-tolerance 0.001 --delimiter , --types sepal_width_cm=category --epochs 3 --seeds 2";
+    scene.ok(&format!("{line} --out a -q"));
+    let page = scene.text("a/report.html");
+    for words in [
+        "--no-intercept",
+        "--ignore petal_width_cm",
+        "--patience 3",
+        "--loss-tolerance 0.001",
+        "--delimiter ,",
+        "--types sepal_width_cm=category",
+        "--epochs 3",
+        "--seeds 2",
+        "gd, adam(lr=0.1)",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+/// A run's own configuration can be compared on; the list of optimizers wins over the one it holds.
+#[test]
+fn a_stored_configuration_serves_a_comparison() {
+    let scene = Scene::new();
+    scene.ok("fit data/iris.csv --target species --epochs 5 --out run --no-report -q");
+    let table = scene.json(
+        "compare --config run/config.toml --optimizers 'gd(lr=0.1), adam(lr=0.1)' --json --no-report -q",
+    );
+    assert_eq!(table.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn one_file_is_never_two_parts_and_flags_without_effect_are_refused() {
+    let scene = Scene::new();
+    scene.refuses(
+        "fit data/iris.csv --target species --test data/iris.csv",
+        2,
+        &["DATA and --test are one file"],
+    );
+    scene.refuses("compare --function booth --lr 0.3", 2, &["--function goes with"]);
+    scene.refuses("compare --function booth --steps 100000000000", 2, &["--steps must be in"]);
+    scene.refuses("compare data/iris.csv --target species --steps 5", 2, &["--epochs"]);
+    scene.refuses("fit data/iris.csv --target species --lr -1", 2, &["--lr must be in [0, ∞), got -1"]);
+    scene.refuses("fit data/iris.csv --target species --patience 0", 2, &["--patience must be at least 1"]);
+    let line = "compare data/iris.csv --target species --seed 18446744073709551615 --seeds 2 --epochs 1 --optimizers gd(lr=0.1)";
+    let done = scene.run(line);
+    assert_eq!(done.status, 2, "{}", done.err);
+}
+
+/// A split column may name test rows; with `--test none` they are used for nothing and there is no score.
+#[test]
+fn no_test_rows_means_no_score_with_a_split_column_too() {
+    let scene = Scene::new();
+    let rows: String =
+        (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 2, ["train", "test", "train"][i % 3])).collect();
+    scene.write("t.csv", format!("x,y,part\n{rows}"));
+    let with = scene.json("fit t.csv --target y --split part --json --no-report -q --out a");
+    let without = scene.json("fit t.csv --target y --split part --test none --json --no-report -q --out b");
+    assert!(with["score"].is_number() && without["score"].is_null(), "{without}");
+    assert_eq!(scene.tensors("a"), scene.tensors("b"));
+}

@@ -11,13 +11,19 @@ use thalweg_optim::Plan;
 use thalweg_train::compare::function::{Path, compare_on_function};
 use thalweg_train::pages::function_page;
 use thalweg_train::report::{Axis, Line, Series, Spacing, html, terminal};
+use thalweg_train::run::RunFolder;
 
-use crate::args;
+use crate::args::{self, Training};
 use crate::failure::Failure;
 use crate::show::{self, Align, number};
 
 /// The optimizers when none are named.
 pub const DEFAULT: &str = "gd, momentum, adagrad, rmsprop, adam";
+
+/// Steps when nothing is said.
+const STEPS: u64 = 1000;
+/// Every point is kept for the picture.
+const MOST_STEPS: u64 = 1_000_000;
 
 /// Runs `compare --function NAME`.
 pub fn run(args: &args::Compare, name: &str) -> Result<(), Failure> {
@@ -33,19 +39,30 @@ pub fn run(args: &args::Compare, name: &str) -> Result<(), Failure> {
         Some(text) => point(text)?,
         None => entry.start,
     };
-    if args.steps == 0 {
-        return Err(Failure::usage("--steps must be at least 1"));
+    let steps = args.steps.unwrap_or(STEPS);
+    if !(1..=MOST_STEPS).contains(&steps) {
+        return Err(Failure::usage(format!("--steps must be in [1, {MOST_STEPS}], got {steps}")));
+    }
+    let rest = Training { optimizer: None, ..args.training.clone() };
+    if args.training.data.is_none()
+        && (rest != Training::default() || args.seeds != 1 || args.output.config.is_some())
+    {
+        let message = "--function goes with --optimizers, --start, --steps and --out; give rates in the optimizers, as in adam(lr=0.1)";
+        return Err(Failure::usage(message));
+    }
+    if let Some(out) = &args.output.out {
+        RunFolder::check(out, args.output.force).map_err(Failure::run)?;
     }
     if args.lrs.is_some() || args.batches.is_some() || args.training.data.is_some() {
         return Err(Failure::usage("--function takes no DATA, --lrs or --batches"));
     }
-    let list = args.optimizers.as_deref().unwrap_or(DEFAULT);
+    let list = args.optimizers.as_deref().or(args.training.optimizer.as_deref()).unwrap_or(DEFAULT);
     let plans = split_list(list)
         .into_iter()
         .map(Plan::parse)
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::usage)?;
-    let steps = args.steps as usize;
+    let steps = steps as usize;
     let paths = compare_on_function(entry, start, steps, &plans);
 
     let report = (!args.output.no_report).then(|| match &args.output.out {

@@ -24,7 +24,14 @@ use crate::show::{self, Align, number};
 
 /// Runs `compare DATA`.
 pub fn run(args: &args::Compare) -> Result<(), Failure> {
-    let training = settings::merge(&args.training, &args.output)?;
+    let mut training = settings::merge(&args.training, &args.output)?;
+    if args.optimizers.is_some() {
+        // The list wins over the one of a file.
+        training.optimizer.clone_from(&args.training.optimizer);
+    }
+    if args.steps.is_some() {
+        return Err(Failure::usage("--steps goes with --function; a run on a table takes --epochs"));
+    }
     let job = settings::job(&training, args.output.threads)?;
     let members = members(args, &training)?;
     if args.seeds == 0 {
@@ -46,7 +53,8 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
     let mut all = Vec::new();
     for seed in 0..args.seeds {
         let mut job = job.clone();
-        job.seed += seed;
+        job.seed =
+            job.seed.checked_add(seed).ok_or_else(|| Failure::usage("--seed and --seeds go beyond 2⁶⁴"))?;
         // The rate of each member is its own: the job's would fill only the default optimizer.
         (job.plan, job.lr, job.schedule) = (None, None, None);
         let prepared = Prepared::new(job).map_err(settings::failure)?;
@@ -66,7 +74,7 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
     }
     let (Some(prepared), Some(compared)) = (first, all.first()) else { return Ok(()) };
     let spreads = spreads(&all);
-    let command = command(args, &training, &prepared);
+    let command = command(args, &training)?;
     let report = (!args.output.no_report).then(|| match &args.output.out {
         Some(folder) => folder.join("report.html"),
         None => {
@@ -159,42 +167,40 @@ fn members(args: &args::Compare, training: &args::Training) -> Result<Vec<Member
     Ok(members)
 }
 
-fn command(args: &args::Compare, training: &args::Training, prepared: &Prepared) -> String {
-    let mut command = format!(
-        "thalweg compare {} --target {}",
-        show::quoted(&prepared.job.data.to_string_lossy()),
-        show::quoted(&prepared.job.target)
-    );
-    let texts = [
-        ("optimizers", args.optimizers.clone()),
-        ("optimizer", training.optimizer.clone()),
-        ("lrs", args.lrs.clone()),
-        ("batches", args.batches.clone()),
-        ("batch", training.batch.clone()),
-        ("loss", training.loss.clone()),
-        ("schedule", training.schedule.clone()),
-        ("lr", training.lr.map(|x| x.to_string())),
-        ("l1", training.l1.map(|x| x.to_string())),
-        ("l2", training.l2.map(|x| x.to_string())),
-        ("epochs", training.epochs.map(|x| x.to_string())),
-        ("test", training.test.clone()),
-        ("valid", training.valid.clone()),
-        ("split", training.split.clone()),
-        ("weight", training.weight.clone()),
-        ("class-weight", training.class_weight.clone()),
-        ("task", training.task.clone()),
-        ("metric", training.metric.clone()),
-        ("tolerance", training.tolerance.map(|x| x.to_string())),
-        ("seed", training.seed.map(|x| x.to_string())),
-        ("seeds", (args.seeds > 1).then(|| args.seeds.to_string())),
-        ("config", args.output.config.as_ref().map(|p| p.display().to_string())),
-    ];
-    for (flag, text) in texts {
-        if let Some(text) = text {
-            command += &format!(" --{flag} {}", show::quoted(&text));
+/// The command that repeats the comparison: every setting that was given, under the name of its flag.
+fn command(args: &args::Compare, training: &args::Training) -> Result<String, Failure> {
+    let mut command = String::from("thalweg compare");
+    let mut say = |flag: &str, value: &str| {
+        // The table stands without a flag, a switch without a value.
+        let flag = if flag == "data" { String::new() } else { format!(" --{flag}") };
+        let joint = match value {
+            "" => "",
+            v if v.starts_with('-') => "=",
+            _ => " ",
+        };
+        let value = if value.is_empty() { String::new() } else { show::quoted(value) };
+        command += &format!("{flag}{joint}{value}");
+    };
+    let table = toml::Table::try_from(training).map_err(Failure::run)?;
+    let (reading, plain): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_table());
+    let reading = reading.into_iter().filter_map(|(_, value)| value.as_table()).flatten();
+    for (flag, value) in plain.into_iter().chain(reading) {
+        match value {
+            toml::Value::Boolean(true) => say(flag, ""),
+            toml::Value::Boolean(false) => {}
+            toml::Value::Array(list) => list.iter().filter_map(|v| v.as_str()).for_each(|v| say(flag, v)),
+            toml::Value::String(text) => say(flag, text),
+            other => say(flag, &other.to_string()),
         }
     }
-    command
+    let own = [("optimizers", &args.optimizers), ("lrs", &args.lrs), ("batches", &args.batches)];
+    own.iter()
+        .filter_map(|(flag, value)| Some((flag, value.as_ref()?)))
+        .for_each(|(flag, value)| say(flag, value));
+    if args.seeds > 1 {
+        say("seeds", &args.seeds.to_string());
+    }
+    Ok(command)
 }
 
 fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<PathBuf>) -> Value {
@@ -221,7 +227,8 @@ fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<Pat
         "to_common_loss": run.reached,
         "sha256": outcome.model.to_saved().to_bytes().ok().map(|bytes| sha256(&bytes)),
         "seeds": spread,
-        "run": report.as_ref().and_then(|r| r.parent()),
+        "run": report.as_ref().and_then(|r| r.parent()).filter(|p| !p.as_os_str().is_empty()),
+        "report": report,
     })
 }
 
