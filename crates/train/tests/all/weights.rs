@@ -84,7 +84,12 @@ fn a_weight_is_so_many_rows() {
     let many = once.iter().flat_map(|(row, w)| vec![(row.clone(), *w); *w as usize]);
     let (weighted, repeated) = (text(once.iter().cloned()), text(many));
     for (name, asked) in settings() {
-        let asked = Job { epochs: Some(60), split: SplitBy::Column("part".into()), ..asked };
+        let asked = Job {
+            epochs: Some(60),
+            split: SplitBy::Column("part".into()),
+            test: Part::Fraction(0.2),
+            ..asked
+        };
         let run = |text: &str, weighted: bool| {
             let ready = prepare(asked.clone(), text, weighted);
             // Momentum: whatever one step gets wrong, all later ones repeat.
