@@ -1,11 +1,10 @@
 //! The report of a run: how it went, how good it is, what the model says.
 
 use crate::job::{Outcome, Prepared};
-use crate::metrics::argmax;
 use crate::model::Coefficients;
 use crate::report::{
-    self, Axis, Bar, BarGroup, Bars, Calibration, CalibrationBin, Cell, Cloud, Code, Column, Confusion, Line,
-    Marker, Pairs, Report, Roc, Row, Scatter, Section, Series, Size, Table, Text, human,
+    self, Axis, Bar, BarGroup, Bars, Calibration, Cell, Cloud, Code, Column, Confusion, Line, Marker, Pairs,
+    Report, Roc, Row, Scatter, Section, Series, Size, Table, Text, human,
 };
 use crate::score::{Judged, Scored};
 
@@ -28,8 +27,6 @@ pub struct FitPage<'a> {
 
 /// Points of a scatter at most: more would be one blot.
 const POINTS: usize = 5000;
-/// Groups of a calibration plot.
-const BINS: usize = 10;
 
 /// The whole report.
 pub fn fit_page(page: &FitPage<'_>) -> Report {
@@ -137,7 +134,14 @@ fn predictions(prepared: &Prepared, outcome: &Outcome, scored: &Scored) -> Secti
     }
     section = section.with(table);
     if classes.len() == 2 {
-        section = section.with(roc(&classes[1], judged)).with(calibration(&classes[1], judged));
+        let (p, positive) = of_second(judged);
+        let weight = judged.weight.as_deref();
+        section = section.with(Roc::of(classes[1].as_str(), &p, &positive, weight)).with(Calibration::of(
+            classes[1].as_str(),
+            &p,
+            &positive,
+            weight,
+        ));
     }
     section
 }
@@ -211,62 +215,10 @@ fn confusion(classes: &[String], judged: &Judged) -> Confusion {
     }
 }
 
-fn roc(positive: &str, judged: &Judged) -> Roc {
-    let truth = judged.labels();
-    let p = |i: usize| judged.predicted[2 * i + 1];
-    let mut order: Vec<usize> = (0..truth.len()).collect();
-    order.sort_by(|&a, &b| p(b).total_cmp(&p(a)));
-    let total =
-        |class: usize| (0..truth.len()).filter(|&i| truth[i] == class).map(|i| judged.weight(i)).sum::<f64>();
-    let (negatives, positives) = (total(0), total(1));
-    let mut curve = vec![(0.0, 0.0)];
-    let mut half = (0.0, 0.0);
-    let mut at = (0.0, 0.0);
-    for tie in order.chunk_by(|&a, &b| p(a) == p(b)) {
-        for &i in tie {
-            let w = judged.weight(i);
-            if truth[i] == 1 { at.1 += w } else { at.0 += w }
-        }
-        let point = (at.0 / negatives, at.1 / positives);
-        if argmax(&judged.predicted[2 * tie[0]..2 * tie[0] + 2]) == 1 {
-            half = point;
-        }
-        curve.push(point);
-    }
-    Roc {
-        title: "ROC curve".into(),
-        note: String::new(),
-        positive: positive.into(),
-        auc: judged.score(crate::metrics::Metric::RocAuc).value,
-        curve,
-        half: Some(half),
-        size: Size::Half,
-    }
-}
-
-fn calibration(positive: &str, judged: &Judged) -> Calibration {
-    let truth = judged.labels();
-    let mut sums = [[0.0f64; 3]; BINS]; // weight, predicted, observed
-    for (i, &t) in truth.iter().enumerate() {
-        let (p, w) = (judged.predicted[2 * i + 1], judged.weight(i));
-        let bin = &mut sums[((p * BINS as f64) as usize).min(BINS - 1)];
-        bin[0] += w;
-        bin[1] += w * p;
-        bin[2] += w * t as f64;
-    }
-    let bins = sums.iter().filter(|s| s[0] > 0.0).map(|&[weight, predicted, observed]| CalibrationBin {
-        predicted: predicted / weight,
-        observed: observed / weight,
-        interval: crate::metrics::wilson(observed / weight, weight),
-        weight,
-    });
-    Calibration {
-        title: "Calibration".into(),
-        note: "Where it is well calibrated, the observed share equals the predicted probability.".into(),
-        positive: positive.into(),
-        bins: bins.collect(),
-        size: Size::Half,
-    }
+/// The probability of the second class for each row, and whether the row is of it.
+fn of_second(judged: &Judged) -> (Vec<f64>, Vec<bool>) {
+    let probability = judged.predicted.chunks_exact(2).map(|p| p[1]).collect();
+    (probability, judged.labels().into_iter().map(|t| t == 1).collect())
 }
 
 fn coefficients(outcome: &Outcome) -> Section {

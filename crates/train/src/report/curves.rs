@@ -36,7 +36,7 @@ impl Roc {
             curve.push((rate(alarms, negatives), rate(hits, positives)));
         }
         Roc {
-            title: "ROC".into(),
+            title: "ROC curve".into(),
             note: String::new(),
             positive: name.into(),
             curve,
