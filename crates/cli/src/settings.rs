@@ -66,12 +66,12 @@ fn wrong_toml(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
 /// `--lr` replaces the rate and keeps the file's curve, `--schedule` replaces the curve and keeps the file's rate.
 fn rates_of(flags: &mut Training, mut file: Training) -> Training {
     let parsed = |text: &Option<String>| text.as_deref().and_then(|t| Plan::parse(t).ok());
-    if parsed(&flags.optimizer).is_some_and(|plan| plan.lr.is_some()) {
+    if parsed(&flags.optimizer).is_some_and(|plan| plan.lr().is_some()) {
         (file.lr, file.schedule) = (None, None);
     }
     if flags.optimizer.is_none()
         && let Some(mut plan) = parsed(&file.optimizer)
-        && let Some(schedule) = &mut plan.lr
+        && let Some(schedule) = plan.lr_mut()
     {
         match (flags.lr, &flags.schedule) {
             (None, None) => return file,
@@ -79,7 +79,7 @@ fn rates_of(flags: &mut Training, mut file: Training) -> Training {
             (lr, Some(curve)) => {
                 let open = Schedule::parse(curve).is_ok_and(|s| s.lr.is_none());
                 flags.lr = lr.or(schedule.lr.filter(|_| open));
-                plan.lr = None;
+                *plan.lr_mut() = None;
             }
         }
         file.optimizer = Some(plan.to_string());
@@ -194,7 +194,7 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     let text = types.iter().filter(|(_, k)| **k == ColumnType::Category).map(|(c, _)| c.clone()).collect();
     let plan = t.optimizer.as_deref().map(Plan::parse).transpose().map_err(Failure::usage)?;
     let schedule = t.schedule.as_deref().map(Schedule::parse).transpose().map_err(Failure::usage)?;
-    let in_plan = plan.as_ref().and_then(|p| p.lr.as_ref());
+    let in_plan = plan.as_ref().and_then(|p| p.lr());
     let twice = match (in_plan, &schedule, t.lr) {
         (Some(lr), None, Some(_)) if lr.lr.is_none() => None,
         (Some(_), Some(_), _) => Some("--optimizer and --schedule"),

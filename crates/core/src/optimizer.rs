@@ -1,14 +1,30 @@
 //! [`Optimizer`]: what turns a gradient into a step.
 
-use crate::{Float, Grads, Params, Penalty, Total};
+use crate::{Float, Grads, Memory, Params, Penalty, Total};
 
 /// What an optimizer asks of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// It evaluates loss or gradient at other points of the same batch.
+    /// It evaluates loss or gradient at other points of the same batch ([`Oracle::loss`], [`Oracle::gradient`]).
     pub reevaluation: bool,
     /// It works on the whole data only.
     pub full_batch: bool,
+    /// It looks at single rows or at all of them ([`Oracle::rows`], [`Oracle::row_gradient`], [`Oracle::full_gradient`]).
+    pub rows: bool,
+    /// It multiplies vectors by the Hessian ([`Oracle::hessian_vector`]).
+    pub curvature: bool,
+}
+
+impl Needs {
+    /// What both ask together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            reevaluation: self.reevaluation | other.reevaluation,
+            full_batch: self.full_batch | other.full_batch,
+            rows: self.rows | other.rows,
+            curvature: self.curvature | other.curvature,
+        }
+    }
 }
 
 /// Where in the run a step is.
@@ -32,6 +48,10 @@ pub struct Report {
     /// The first coordinate (place in the flat buffer) whose gradient or new value was not finite. A gradient that is not finite
     /// writes nothing at all; a new value that would not be finite is left out, with its memory, and the others are written.
     pub non_finite: Option<usize>,
+    /// Nothing moved: the gradient was kept, and the next one adds to it.
+    pub waiting: bool,
+    /// Nothing moved: the gradient was not finite, and the optimizer's policy is to go on without it.
+    pub skipped: bool,
 }
 
 /// Why a step could not be made. Nothing was written then.
@@ -51,14 +71,61 @@ pub enum StepError {
     /// The gradient was summed over rows of no weight.
     #[error("the batch has no weight: every row's weight is 0")]
     NoWeight,
+    /// The rule has no proximal step for an l1 penalty.
+    #[error(
+        "{rule} has no proximal step: an l1 penalty needs a rule that works coordinate by coordinate, as sgd or adam"
+    )]
+    NoProximal {
+        /// The rule's name.
+        rule: &'static str,
+    },
+    /// The oracle cannot answer what the optimizer needs.
+    #[error("{rule} needs {what}, which is not available here")]
+    NoOracle {
+        /// The rule's name.
+        rule: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The rule does not work in this setting.
+    #[error("{rule} {why}")]
+    Unsupported {
+        /// The rule's name.
+        rule: &'static str,
+        /// What does not work, as a verb phrase.
+        why: &'static str,
+    },
 }
 
-/// Evaluates the current batch again at another point.
+/// Evaluates the current batch again at another point, or other rows.
+///
+/// Losses and gradients are weighted sums, as everywhere. An answer of `None` (or a weight of NaN) says that it cannot be given.
 pub trait Oracle<F: Float> {
-    /// The loss at `theta`.
+    /// The loss of the batch at `theta`.
     fn loss(&mut self, theta: &Params<F>) -> Total;
-    /// Loss and gradient at `theta`; `grads` is cleared first.
+    /// Loss and gradient of the batch at `theta`; `grads` is cleared first.
     fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total;
+    /// The places of the batch's rows in the training data; `None` when they are not known.
+    fn rows(&self) -> Option<Vec<usize>> {
+        None
+    }
+    /// How many rows the training data have.
+    fn count(&self) -> Option<usize> {
+        None
+    }
+    /// Loss and gradient of one row of the training data at `theta`; `grads` is cleared first.
+    fn row_gradient(&mut self, _row: usize, _theta: &Params<F>, _grads: &mut Grads<F>) -> Option<Total> {
+        None
+    }
+    /// Loss and gradient of all training data at `theta`; `grads` is cleared first.
+    fn full_gradient(&mut self, _theta: &Params<F>, _grads: &mut Grads<F>) -> Option<Total> {
+        None
+    }
+    /// `out ← H v`, H being the Hessian of the batch's summed loss at `theta`; `out` is cleared first. Where the objective has no
+    /// product of its own this is the central difference of two gradients.
+    fn hessian_vector(&mut self, _theta: &Params<F>, _v: &Params<F>, _out: &mut Grads<F>) -> Option<Total> {
+        None
+    }
 }
 
 /// For optimizers that never look at another point: both answers are NaN.
@@ -80,7 +147,8 @@ pub trait Optimizer<F: Float>: Send {
     fn needs(&self) -> Needs {
         Needs::default()
     }
-    /// One step: θ ← θ + u. The gradient is consumed: `grads` is cleared.
+    /// One step: θ ← θ + u. The gradient is consumed, `grads` is cleared; unless [`Report::waiting`] says that the next gradient
+    /// is to be added to it.
     ///
     /// # Errors
     /// [`StepError`]; nothing is written then. A gradient that is not finite is no error: [`Report::non_finite`] says so.
@@ -91,14 +159,13 @@ pub trait Optimizer<F: Float>: Send {
         grads: &mut Grads<F>,
         oracle: &mut dyn Oracle<F>,
     ) -> Result<Report, StepError>;
-    /// The weights to validate and to save, where they are not θ itself (an averaged copy).
-    fn evaluation_weights(&self) -> Option<&[F]> {
-        None
-    }
+    /// The weights to validate and to save, where they are not `theta` itself (an averaged copy): a buffer of the same layout.
+    fn evaluation_weights(&mut self, theta: &Params<F>) -> Option<&[F]>;
+    /// Tells schedules that wait for a score to stand still (lower is better) how the last epoch ended.
+    fn observe(&mut self, _score: f64) {}
     /// The expression that makes this optimizer, all values filled in.
     fn expression(&self) -> String;
-    /// The memory, by name: one flat buffer of the parameters' layout each.
-    fn state(&self) -> Vec<(&'static str, &[F])>;
-    /// The memory, to be restored.
-    fn state_mut(&mut self) -> Vec<(&'static str, &mut [F])>;
+    /// Shows all memory to `visit`, piece by piece, always in the same order: to save it or to restore it. Tensors' memory is
+    /// named `<tensor>/<slot>`; everything else has a name of its own.
+    fn visit_state(&mut self, visit: &mut dyn FnMut(&str, Memory<'_>));
 }

@@ -19,6 +19,10 @@ pub enum Purpose {
     Data = 4,
     /// Vectors that a power iteration starts from.
     Probe = 5,
+    /// Noise that an optimizer adds, and the vectors it probes curvature with.
+    Noise = 6,
+    /// Rounding of compressed memory.
+    Rounding = 7,
 }
 
 /// A stream of random numbers for `(seed, purpose, nth)`.

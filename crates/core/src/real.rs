@@ -78,6 +78,12 @@ pub trait Float:
     const NAN: Self;
     /// The same number in `f64` (exact).
     fn to_f64(self) -> f64;
+    /// The nearest `f32`.
+    fn to_f32(self) -> f32;
+    /// The same number (exact).
+    fn from_f32(x: f32) -> Self;
+    /// These numbers as a piece of state.
+    fn memory(numbers: &mut [Self]) -> crate::Memory<'_>;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
     /// The bit pattern, widened to 64 bits: equal exactly when every bit is.
@@ -85,7 +91,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($f:ty, $name:literal) => {
+    ($f:ty, $name:literal, $memory:ident) => {
         impl Real for $f {
             type Mask = bool;
             #[inline(always)]
@@ -121,6 +127,17 @@ macro_rules! float {
                 f64::from(self)
             }
             #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
+                x.into()
+            }
+            fn memory(numbers: &mut [Self]) -> crate::Memory<'_> {
+                crate::Memory::$memory(numbers)
+            }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 <$f>::is_finite(self)
             }
@@ -132,5 +149,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, "f32");
-float!(f64, "f64");
+float!(f32, "f32", F32);
+float!(f64, "f64", F64);

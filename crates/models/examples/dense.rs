@@ -208,11 +208,13 @@ fn train(data: &Data, loss: Loss, l2: f64, way: Way, threads: &Threads) -> Param
     let steps = way.rows / way.batch;
     let setup = Setup {
         horizon: Horizon { steps: steps as u64, per_epoch: (data.rows / way.batch) as u64 },
-        threads: Threads::serial(),
         decay_biases: false,
+        ..Setup::default()
     };
-    let mut optimizer =
-        Plan::parse(way.optimizer).expect("an optimizer").build::<f32>(model.layout(), &setup);
+    let mut optimizer = Plan::parse(way.optimizer)
+        .expect("an optimizer")
+        .build::<f32>(model.layout(), &setup)
+        .expect("one group");
     let (mut theta, mut grads) = (Params::zeros(model.layout()), Grads::zeros(model.layout()));
     let mut average = Params::zeros(model.layout());
     let mut averaged = 0.0f32;

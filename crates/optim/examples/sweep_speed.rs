@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use thalweg_core::{Buffer, Threads, isa};
 use thalweg_optim::rules::{Adam, Momentum, RmsProp, Sgd};
-use thalweg_optim::{Around, Rule, Span, When, sweep};
+use thalweg_optim::{Around, Gradient, Rule, Span, Sweep, View, When, sweep};
 
 fn plain(theta: &mut [f32], grad: &mut [f32], state: &mut [&mut [f32]]) {
     isa::run(
@@ -51,10 +51,19 @@ fn pair<R: Rule<S> + Default, const S: usize>(n: usize) {
     for t in 1..=41 {
         let start = Instant::now();
         for _ in 0..repeat {
-            let state = state.each_mut().map(|s| &mut s[..]);
-            let span =
-                Span { theta: &mut theta, grad: &mut grad, state, average: None, around: Around::NOTHING };
-            sweep(&rule, When { t, lr: 1e-3 }, vec![span], &threads).expect("lengths agree");
+            let span = Span {
+                theta: View::Own(&mut theta),
+                master: None,
+                grad: Gradient::Clear(&mut grad),
+                state: state.each_mut().map(|s| View::Own(&mut s[..])),
+                average: None,
+                around: Around::NOTHING,
+                place: 0,
+            };
+            let when = When { t: f64::from(t), lr: 1e-3 };
+            let coef = R::cast::<f32>(R::coef(&R::with(&rule.values()), when, &mut []));
+            let how = Sweep { threads: &threads, seed: 0, step: 1, squares: false };
+            sweep::<R, f32, S>(&coef, vec![span], how).expect("lengths agree");
         }
         let ours = start.elapsed().as_secs_f64();
         let start = Instant::now();

@@ -1,20 +1,27 @@
 //! The one driver: runs any rule over any spans in one sweep, on all threads and instruction sets.
 //!
 //! For each parameter, in this order: the gradient's scale, clipping by value, coupled decay, the rule, decoupled decay
-//! with the update, the proximal step, the averaged copy, the gradient to zero. A coordinate whose new value or memory
-//! would not be finite keeps both, and is reported: a squared gradient that overflows would stop it for good.
+//! with the update, the proximal step, the averaged copy, the gradient to zero where that is asked for. A coordinate whose new
+//! value or memory would not be finite keeps both, and is reported: a squared gradient that overflows would stop it for good.
+//!
+//! The sweep goes block by block: what is kept in a compressed format is decoded into scratch that stays in the first cache, the
+//! rule's loop runs over plain slices, and the results are encoded again.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg_core::{Float, StepError, Threads, isa};
 
+use crate::format::{
+    BLOCK8, Dice, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
+};
 use crate::rule::{Checked, Rule, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
 const BLOCK: usize = 1024;
-/// Numbers in a task of a thread.
+/// Numbers in a task of a thread; a multiple of [`BLOCK`].
 const TASK: usize = 1 << 16;
+const _: () = assert!(TASK.is_multiple_of(BLOCK) && BLOCK.is_multiple_of(BLOCK8));
 
 /// What surrounds the rule: coefficients of one span.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,76 +46,178 @@ impl Around {
         Self { scale: 1.0, clip: f64::INFINITY, decay: 0.0, keep: 1.0, l1: 0.0, average: 0.0 };
 }
 
-/// A stretch of parameters with its gradient and memory; all slices have one length.
+/// The gradient of a span.
+#[derive(Debug)]
+pub enum Gradient<'a, F> {
+    /// Zeros afterwards.
+    Clear(&'a mut [F]),
+    /// Left as it is.
+    Keep(&'a [F]),
+    /// bf16, by bits; left as it is.
+    KeepBf16(&'a [u16]),
+}
+
+impl<'a, F> Gradient<'a, F> {
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Clear(g) => g.len(),
+            Self::Keep(g) => g.len(),
+            Self::KeepBf16(g) => g.len(),
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    fn split(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::Clear(g) => {
+                let (a, b) = g.split_at_mut(at);
+                (Self::Clear(a), Self::Clear(b))
+            }
+            Self::Keep(g) => {
+                let (a, b) = g.split_at(at);
+                (Self::Keep(a), Self::Keep(b))
+            }
+            Self::KeepBf16(g) => {
+                let (a, b) = g.split_at(at);
+                (Self::KeepBf16(a), Self::KeepBf16(b))
+            }
+        }
+    }
+    /// The same gradient for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Gradient<'_, F> {
+        match self {
+            Self::Clear(g) => Gradient::Clear(g),
+            Self::Keep(g) => Gradient::Keep(g),
+            Self::KeepBf16(g) => Gradient::KeepBf16(g),
+        }
+    }
+}
+
+/// A stretch of parameters with its gradient and memory, all of one length.
 #[derive(Debug)]
 pub struct Span<'a, F, const S: usize> {
     /// The parameters.
-    pub theta: &'a mut [F],
-    /// The gradient; zeros afterwards.
-    pub grad: &'a mut [F],
+    pub theta: View<'a, F>,
+    /// The parameters in full precision, where `theta` is a rounded copy of them: bf16 with a master copy.
+    pub master: Option<&'a mut [F]>,
+    /// The gradient.
+    pub grad: Gradient<'a, F>,
     /// The rule's memory.
-    pub state: [&'a mut [F]; S],
+    pub state: [View<'a, F>; S],
     /// The averaged copy of the parameters, if one is kept.
     pub average: Option<&'a mut [F]>,
     /// What surrounds the rule here.
     pub around: Around,
+    /// The place of the first number among all parameters: rounding to compressed formats depends on it. A span of block8 memory
+    /// starts a block of 256 of it.
+    pub place: u64,
 }
 
-/// A task of a thread: where it starts among all parameters of the sweep, and its stretch.
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Swept {
+    /// The first coordinate (counted over the spans) whose new value or memory was not finite; every such coordinate kept its
+    /// old ones.
+    pub bad: Option<usize>,
+    /// Σ g² of the gradients as they were given, if asked for.
+    pub squares: f64,
+}
+
+/// How a sweep runs, besides its spans.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep<'a> {
+    /// Who works on it.
+    pub threads: &'a Threads,
+    /// Seed of the rounding to compressed formats.
+    pub seed: u64,
+    /// The step, for the rounding.
+    pub step: u64,
+    /// Whether Σ g² is wanted.
+    pub squares: bool,
+}
+
+impl Sweep<'_> {
+    fn dice(&self, buffer: usize) -> Dice {
+        Dice::new(self.seed, self.step, buffer as u64)
+    }
+}
+
+/// A task of a thread: where it starts among all parameters of the sweep, its stretch, and what it found.
 struct Task<'a, F, const S: usize> {
     start: usize,
     span: Span<'a, F, S>,
+    squares: f64,
 }
 
-/// One step of `rule` over all `spans`.
+/// One step of `rule` over all `spans`, with the coefficients of this step.
 ///
-/// Returns the first coordinate (counted over the spans) whose new value or memory was not finite; every such coordinate
-/// kept its old ones. The result does not depend on how the parameters are cut into spans, nor on threads or instruction
-/// set.
+/// The result does not depend on how the parameters are cut into spans, nor on threads or instruction set (but for
+/// [`Swept::squares`], a sum, which depends on the cut).
 ///
 /// # Errors
 /// [`StepError::Length`] names a slice whose length is not that of `theta`; nothing is written then.
 pub fn sweep<R: Rule<S>, F: Float, const S: usize>(
-    rule: &R,
-    when: When,
+    coef: &R::Coef<F>,
     spans: Vec<Span<'_, F, S>>,
-    threads: &Threads,
-) -> Result<Option<usize>, StepError> {
+    how: Sweep<'_>,
+) -> Result<Swept, StepError> {
     for span in &spans {
         check_lengths::<R, F, S>(span)?;
     }
-    let coef = rule.coef::<F>(when);
     let bad = AtomicUsize::new(usize::MAX);
     let total: usize = spans.iter().map(|s| s.theta.len()).sum();
     let mut start = 0;
-    if total <= 2 * TASK || threads.count() == 1 {
+    let mut squares = 0.0;
+    if total <= 2 * TASK || how.threads.count() == 1 {
         for mut span in spans {
-            run_blocks::<R, F, S>(&coef, &mut span, start, &bad);
-            start += span.theta.len();
+            loop {
+                let (first, rest) = cut(span);
+                let len = first.theta.len();
+                let mut task = Task { start, span: first, squares: 0.0 };
+                run_blocks::<R, F, S>(coef, &mut task, &bad, &how);
+                squares += task.squares;
+                start += len;
+                match rest {
+                    Some(rest) => span = rest,
+                    None => break,
+                }
+            }
         }
     } else {
         let mut tasks = Vec::with_capacity(total / TASK + spans.len());
-        for span in spans {
-            let len = span.theta.len();
-            cut(span, start, &mut tasks);
-            start += len;
+        for mut span in spans {
+            loop {
+                let (first, rest) = cut(span);
+                let len = first.theta.len();
+                tasks.push(Mutex::new(Task { start, span: first, squares: 0.0 }));
+                start += len;
+                match rest {
+                    Some(rest) => span = rest,
+                    None => break,
+                }
+            }
         }
-        threads.run(tasks.len(), |i| {
+        how.threads.run(tasks.len(), |i| {
             // Each task is taken once: the lock never waits.
             let mut task = tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let start = task.start;
-            run_blocks::<R, F, S>(&coef, &mut task.span, start, &bad);
+            run_blocks::<R, F, S>(coef, &mut task, &bad, &how);
         });
+        for task in tasks {
+            squares += task.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).squares;
+        }
     }
     let bad = bad.into_inner();
-    Ok((bad != usize::MAX).then_some(bad))
+    Ok(Swept { bad: (bad != usize::MAX).then_some(bad), squares })
 }
 
-/// One step of `rule` over slices of one length: the simplest caller of the driver.
+/// One step of `rule` over slices of one length: the simplest caller of the driver, for rules without scalars of their own.
 ///
 /// `t` counts steps from 1, `lr` is the learning rate of this step. Returns the first coordinate whose new value or memory
-/// was not finite; every such coordinate kept its old ones. For more (clipping, decay, averaging, threads) see [`sweep`]
-/// and [`crate::Plan`].
+/// was not finite; every such coordinate kept its old ones. For more (clipping, decay, averaging, threads, formats) see
+/// [`sweep`] and [`crate::Plan`].
 ///
 /// # Errors
 /// [`StepError::Length`] names the slice whose length is not `theta.len()`; nothing is written then.
@@ -120,59 +229,81 @@ pub fn step<R: Rule<S>, F: Float, const S: usize>(
     grad: &[F],
     state: [&mut [F]; S],
 ) -> Result<Option<usize>, StepError> {
-    let mut grad = grad.to_vec();
-    let span = Span { theta, grad: &mut grad, state, average: None, around: Around::NOTHING };
-    sweep(rule.rule(), When { t, lr }, vec![span], &Threads::serial())
+    let mut scalars: Vec<f64> = R::SCALARS.iter().map(|s| s.1).collect();
+    let coef = R::cast::<F>(R::coef(&R::with(&rule.rule().values()), When { t: t as f64, lr }, &mut scalars));
+    let span = Span {
+        theta: View::Own(theta),
+        master: None,
+        grad: Gradient::Keep(grad),
+        state: state.map(View::Own),
+        average: None,
+        around: Around::NOTHING,
+        place: 0,
+    };
+    let threads = Threads::serial();
+    let how = Sweep { threads: &threads, seed: 0, step: t, squares: false };
+    Ok(sweep::<R, F, S>(&coef, vec![span], how)?.bad)
 }
 
 fn check_lengths<R: Rule<S>, F, const S: usize>(span: &Span<'_, F, S>) -> Result<(), StepError> {
     let expected = span.theta.len();
     let state = R::STATE.iter().zip(&span.state).map(|(slot, s)| (slot.name, s.len()));
     let average = span.average.as_ref().map(|a| ("the averaged copy", a.len()));
-    for (what, found) in [("the gradient", span.grad.len())].into_iter().chain(state).chain(average) {
+    let master = span.master.as_ref().map(|a| ("the master copy", a.len()));
+    for (what, found) in
+        [("the gradient", span.grad.len())].into_iter().chain(state).chain(average).chain(master)
+    {
         if found != expected {
             return Err(StepError::Length { what, expected, found });
+        }
+    }
+    for view in span.state.iter().chain([&span.theta]) {
+        if let View::Block8 { codes, scales, .. } = view {
+            let expected = codes.len().div_ceil(BLOCK8);
+            if scales.len() != expected {
+                return Err(StepError::Length {
+                    what: "the scales of block8",
+                    expected,
+                    found: scales.len(),
+                });
+            }
         }
     }
     Ok(())
 }
 
-fn cut<'a, F, const S: usize>(
-    mut span: Span<'a, F, S>,
-    mut start: usize,
-    tasks: &mut Vec<Mutex<Task<'a, F, S>>>,
-) {
-    while span.theta.len() > TASK {
-        let (theta, theta_rest) = span.theta.split_at_mut(TASK);
-        let (grad, grad_rest) = span.grad.split_at_mut(TASK);
-        let mut rests = Vec::with_capacity(S);
-        let state = span.state.map(|s| {
-            let (s, rest) = s.split_at_mut(TASK);
-            rests.push(rest);
-            s
-        });
-        let (average, average_rest) = match span.average {
-            Some(a) => {
-                let (a, rest) = a.split_at_mut(TASK);
-                (Some(a), Some(rest))
-            }
-            None => (None, None),
-        };
-        tasks.push(Mutex::new(Task {
-            start,
-            span: Span { theta, grad, state, average, around: span.around },
-        }));
-        let mut rests = rests.into_iter();
-        span = Span {
-            theta: theta_rest,
-            grad: grad_rest,
-            state: std::array::from_fn(|_| rests.next().expect("one rest for each slot")),
-            average: average_rest,
-            around: span.around,
-        };
-        start += TASK;
+/// The first task of a span, and the rest if there is one.
+fn cut<F, const S: usize>(span: Span<'_, F, S>) -> (Span<'_, F, S>, Option<Span<'_, F, S>>) {
+    let at = TASK;
+    if span.theta.len() <= at {
+        return (span, None);
     }
-    tasks.push(Mutex::new(Task { start, span }));
+    let (theta, theta_rest) = span.theta.split(at);
+    let (grad, grad_rest) = span.grad.split(at);
+    let mut rests = Vec::with_capacity(S);
+    let state = span.state.map(|s| {
+        let (s, rest) = s.split(at);
+        rests.push(rest);
+        s
+    });
+    let cut = |x: Option<_>| match x.map(|x: &mut [F]| x.split_at_mut(at)) {
+        Some((a, b)) => (Some(a), Some(b)),
+        None => (None, None),
+    };
+    let (average, average_rest) = cut(span.average);
+    let (master, master_rest) = cut(span.master);
+    let mut rests = rests.into_iter();
+    let first = Span { theta, master, grad, state, average, around: span.around, place: span.place };
+    let rest = Span {
+        theta: theta_rest,
+        master: master_rest,
+        grad: grad_rest,
+        state: std::array::from_fn(|_| rests.next().expect("one rest for each slot")),
+        average: average_rest,
+        around: span.around,
+        place: span.place + at as u64,
+    };
+    (first, Some(rest))
 }
 
 /// [`Around`] in the parameters' own type.
@@ -184,13 +315,63 @@ struct Cast<F> {
     keep: F,
 }
 
+/// Scratch of one block of one buffer: where its format is not the computation's own.
+struct Scratch<F>([F; BLOCK]);
+
+fn scratch<F: Float>(view: &View<'_, F>) -> Option<Box<Scratch<F>>> {
+    (!matches!(view, View::Own(_))).then(|| Box::new(Scratch([F::zero(); BLOCK])))
+}
+
+/// The numbers of a block: where they are, or decoded into scratch.
+#[inline(always)]
+fn open<'b, F: Float>(
+    view: &'b mut View<'_, F>,
+    range: &std::ops::Range<usize>,
+    scratch: &'b mut Option<Box<Scratch<F>>>,
+) -> &'b mut [F] {
+    let to = scratch.as_mut().map(|s| &mut s.0[..range.len()]);
+    match (view, to) {
+        (View::Own(x), _) => &mut x[range.clone()],
+        (View::Bf16(x), Some(to)) => {
+            decode_bf16(&x[range.clone()], to);
+            to
+        }
+        (View::Block8 { codes, scales, sign }, Some(to)) => {
+            decode_block8(&codes[range.clone()], &scales[range.start / BLOCK8..], *sign, to);
+            to
+        }
+        _ => unreachable!("a compressed view has scratch"),
+    }
+}
+
+/// Writes scratch back in the view's format.
+#[inline(always)]
+fn close<F: Float>(
+    view: &mut View<'_, F>,
+    range: &std::ops::Range<usize>,
+    scratch: &Option<Box<Scratch<F>>>,
+    dice: Dice,
+    place: u64,
+) {
+    let Some(from) = scratch.as_ref().map(|s| &s.0[..range.len()]) else { return };
+    match view {
+        View::Own(_) => {}
+        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], dice, place),
+        View::Block8 { codes, scales, sign } => {
+            let blocks = range.start / BLOCK8..range.end.div_ceil(BLOCK8);
+            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, dice, place);
+        }
+    }
+}
+
 fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
-    span: &mut Span<'_, F, S>,
-    start: usize,
+    task: &mut Task<'_, F, S>,
     bad: &AtomicUsize,
+    how: &Sweep<'_>,
 ) {
-    let a = &span.around;
+    let span = &mut task.span;
+    let a = span.around;
     let cast = Cast {
         scale: F::from_f64(a.scale),
         clip: F::from_f64(a.clip),
@@ -198,46 +379,79 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
         keep: F::from_f64(a.keep),
     };
     let l1 = F::from_f64(a.l1);
-    // From the nearer end, so that what cancels is small: a share of 1 gives θ itself, and equal numbers stay equal.
-    let from_copy = a.average < 0.5;
-    let share = F::from_f64(if from_copy { a.average } else { 1.0 - a.average });
-    for from in (0..span.theta.len()).step_by(BLOCK) {
-        let range = from..(from + BLOCK).min(span.theta.len());
-        let theta = &mut span.theta[range.clone()];
-        let grad = &mut span.grad[range.clone()];
-        let mut state = span.state.each_mut().map(|s| &mut s[range.clone()]);
-        let all_finite = isa::run(
+    let len = span.theta.len();
+    let mut theta_scratch = if span.master.is_some() { None } else { scratch(&span.theta) };
+    let mut grad_scratch =
+        matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
+    let mut state_scratch = span.state.each_ref().map(scratch);
+    let theta_dice = how.dice(0);
+    let dice: [Dice; S] = std::array::from_fn(|k| how.dice(k + 1));
+    for from in (0..len).step_by(BLOCK) {
+        let range = from..(from + BLOCK).min(len);
+        let place = span.place + from as u64;
+        isa::run(
             #[inline(always)]
-            || run_block::<R, F, S>(coef, &cast, theta, grad, &mut state),
-        );
-        if a.l1 > 0.0 {
-            isa::run(
-                #[inline(always)]
-                || shrink::<R, F, S>(coef, l1, theta, grad, &state),
-            );
-        }
-        if !all_finite {
-            // The gradients left are the marks of coordinates that kept their values: the first is the one to report.
-            let first = grad.iter().position(|&g| g != F::zero()).unwrap_or(0);
-            bad.fetch_min(start + from + first, Ordering::Relaxed);
-            grad.fill(F::zero());
-        }
-        if let Some(copy) = &mut span.average {
-            isa::run(
-                #[inline(always)]
-                || {
-                    for (c, &t) in copy[range].iter_mut().zip(&*theta) {
-                        let (from, to) = if from_copy { (*c, t) } else { (t, *c) };
-                        let moved = from + share * (to - from);
-                        *c = F::select(moved.abs() < F::INFINITY, moved, t);
+            || {
+                let mut own_theta;
+                let theta: &mut [F] = match &mut span.master {
+                    Some(master) => &mut master[range.clone()],
+                    None => {
+                        own_theta = span.theta.reborrow();
+                        open(&mut own_theta, &range, &mut theta_scratch)
                     }
-                },
-            );
-        }
+                };
+                let grad: &[F] = match (&span.grad, &mut grad_scratch) {
+                    (Gradient::Clear(g), _) => &g[range.clone()],
+                    (Gradient::Keep(g), _) => &g[range.clone()],
+                    (Gradient::KeepBf16(g), Some(to)) => {
+                        let to = &mut to.0[..range.len()];
+                        decode_bf16(&g[range.clone()], to);
+                        to
+                    }
+                    _ => unreachable!("a bf16 gradient has scratch"),
+                };
+                if how.squares {
+                    task.squares += sum_of_squares(grad);
+                }
+                let mut rooms = state_scratch.iter_mut();
+                let mut state: [&mut [F]; S] = span
+                    .state
+                    .each_mut()
+                    .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
+                let all_finite = run_block::<R, F, S>(coef, &cast, theta, grad, &mut state);
+                let mut marks = [false; BLOCK];
+                if !all_finite {
+                    // A coordinate that kept its values would fail again: that finds it.
+                    let first = mark::<R, F, S>(coef, &cast, theta, grad, &state, &mut marks);
+                    bad.fetch_min(task.start + from + first, Ordering::Relaxed);
+                }
+                if a.l1 > 0.0 {
+                    shrink::<R, F, S>(coef, l1, theta, &marks, &state);
+                }
+                if let Some(copy) = &mut span.average {
+                    average(&mut copy[range.clone()], theta, a.average);
+                }
+                if let Gradient::Clear(g) = &mut span.grad {
+                    g[range.clone()].fill(F::zero());
+                }
+                for (k, room) in state_scratch.iter().enumerate() {
+                    close(&mut span.state[k], &range, room, dice[k], place);
+                }
+                match (&span.master, &mut span.theta) {
+                    (Some(master), View::Bf16(copy)) => {
+                        encode_bf16_nearest(&master[range.clone()], &mut copy[range.clone()]);
+                    }
+                    (Some(master), View::Own(copy)) => {
+                        copy[range.clone()].copy_from_slice(&master[range.clone()])
+                    }
+                    (_, view) => close(view, &range, &theta_scratch, theta_dice, place),
+                }
+            },
+        );
     }
 }
 
-/// One parameter: its new value, what is left of the gradient (1 marks a value that was not finite), the new memory.
+/// One parameter: its new value, the new memory, and whether all of it is finite.
 #[inline(always)]
 fn one<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
@@ -245,16 +459,15 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     theta: F,
     grad: F,
     old: [F; S],
-) -> (F, F, [F; S], bool) {
+) -> (F, [F; S], bool) {
     let g = (grad * a.scale).at_most(a.clip).at_least(-a.clip);
     // at_most and at_least pass over NaN; adding 0·g brings it back.
     let g = g + F::zero() * grad;
     let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
     let next = theta * a.keep + u;
     let finite = new.iter().fold(next.abs() < F::INFINITY, |all, s| all & (s.abs() < F::INFINITY));
-    let left = F::select(finite, F::zero(), F::one());
     let kept = std::array::from_fn(|k| F::select(finite, new[k], old[k]));
-    (F::select(finite, next, theta), left, kept, finite)
+    (F::select(finite, next, theta), kept, finite)
 }
 
 /// One block. The loop is written out for each number of slots: one over an array of slices does not vectorise.
@@ -263,19 +476,18 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     a: &Cast<F>,
     theta: &mut [F],
-    grad: &mut [F],
+    grad: &[F],
     state: &mut [&mut [F]; S],
 ) -> bool {
     let mut ok = true;
     macro_rules! zipped {
         ($($s:ident $k:literal),*) => {{
             let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(grad.iter_mut())$(.zip($s.iter_mut()))*;
+            let rows = theta.iter_mut().zip(grad)$(.zip($s.iter_mut()))*;
             for zipped!(@ (theta, grad) $($s)*) in rows {
                 let held = [$(*$s),*];
-                let (t, g, _new, finite) = one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|k| held[k]));
+                let (t, _new, finite) = one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|k| held[k]));
                 *theta = t;
-                *grad = g;
                 $(*$s = _new[$k];)*
                 ok &= finite;
             }
@@ -285,11 +497,10 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     }
     match S {
         0 => {
-            for (theta, grad) in theta.iter_mut().zip(grad.iter_mut()) {
-                let (t, g, _, finite) =
+            for (theta, grad) in theta.iter_mut().zip(grad) {
+                let (t, _, finite) =
                     one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|_| unreachable!("no slots")));
                 *theta = t;
-                *grad = g;
                 ok &= finite;
             }
         }
@@ -302,45 +513,105 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     ok
 }
 
-/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where no mark was left.
+/// Marks the coordinates whose step is not finite; the first of them.
+#[cold]
+fn mark<R: Rule<S>, F: Float, const S: usize>(
+    coef: &R::Coef<F>,
+    a: &Cast<F>,
+    theta: &[F],
+    grad: &[F],
+    state: &[&mut [F]; S],
+    marks: &mut [bool; BLOCK],
+) -> usize {
+    for (i, (&t, &g)) in theta.iter().zip(grad).enumerate() {
+        let (_, _, finite) = one::<R, F, S>(coef, a, t, g, std::array::from_fn(|k| state[k][i]));
+        marks[i] = !finite;
+    }
+    marks.iter().position(|&m| m).unwrap_or(0)
+}
+
+/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where there is no mark.
 #[inline(always)]
 fn shrink<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     l1: F,
     theta: &mut [F],
-    marks: &[F],
+    marks: &[bool; BLOCK],
     state: &[&mut [F]; S],
 ) {
     for (i, (t, &mark)) in theta.iter_mut().zip(marks).enumerate() {
         let by = R::metric(coef, std::array::from_fn(|k| state[k][i])) * l1;
         let size = (t.abs() - by).at_least(F::zero());
-        *t = F::select(F::zero() < mark, *t, F::select(*t < F::zero(), -size, size));
+        *t = F::select(mark, *t, F::select(*t < F::zero(), -size, size));
     }
 }
 
-/// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.
-///
-/// Summed in fixed lanes and blocks of each part. Where squares leave the range of f64 the numbers are divided by the largest.
-pub(crate) fn norm<F: Float>(parts: &[&[F]], limit: f64) -> f64 {
-    let sum = |unit: f64| {
+/// Moves an averaged copy by `share` of its distance to θ; where it is NaN it starts there.
+#[inline(always)]
+pub(crate) fn average<F: Float>(copy: &mut [F], theta: &[F], share: f64) {
+    // From the nearer end, so that what cancels is small: a share of 1 gives θ itself, and equal numbers stay equal.
+    let from_copy = share < 0.5;
+    let share = F::from_f64(if from_copy { share } else { 1.0 - share });
+    for (c, &t) in copy.iter_mut().zip(theta) {
+        let (from, to) = if from_copy { (*c, t) } else { (t, *c) };
+        let moved = from + share * (to - from);
+        *c = F::select(moved.abs() < F::INFINITY, moved, t);
+    }
+}
+
+/// Σ x² of a block, in f64, in fixed lanes.
+#[inline(always)]
+fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
+    thalweg_core::math::sum_by(block, |x| x * x)
+}
+
+/// Σ x² of all parts together, each number cut to ± `limit` first and multiplied by `unit`: blocks are added within a task,
+/// tasks in order.
+fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -> f64 {
+    let tasks: Vec<&[F]> = parts.iter().flat_map(|part| part.chunks(TASK)).collect();
+    let one = |task: &[F]| {
         let mut sum = 0.0;
-        for block in parts.iter().flat_map(|part| part.chunks(BLOCK)) {
+        for block in task.chunks(BLOCK) {
             sum += isa::run(
                 #[inline(always)]
                 || {
-                    thalweg_core::math::sum_by(block, |x| {
-                        let x = (if x.abs() > limit { limit } else { x }) * unit;
-                        x * x
-                    })
+                    if limit == f64::INFINITY && unit == 1.0 {
+                        sum_of_squares(block)
+                    } else {
+                        thalweg_core::math::sum_by(block, |x| {
+                            let x = (if x.abs() > limit { limit } else { x }) * unit;
+                            x * x
+                        })
+                    }
                 },
             );
         }
         sum
     };
-    let squares: f64 = sum(1.0);
+    let total: usize = parts.iter().map(|p| p.len()).sum();
+    if total <= 2 * TASK || threads.count() == 1 {
+        return tasks.iter().map(|task| one(task)).sum();
+    }
+    let sums: Vec<Mutex<f64>> = tasks.iter().map(|_| Mutex::new(0.0)).collect();
+    threads.run(tasks.len(), |i| {
+        *sums[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(tasks[i]);
+    });
+    sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
+}
+
+/// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.
+///
+/// Summed in fixed lanes and blocks of each part, the same on any number of threads. Where squares leave the range of f64 the
+/// numbers are divided by the largest.
+pub fn norm<F: Float>(parts: &[&[F]], limit: f64, threads: &Threads) -> f64 {
+    from_squares(parts, limit, squares(parts, limit, 1.0, threads), threads)
+}
+
+/// [`norm`] where the plain sum of squares is known.
+pub(crate) fn from_squares<F: Float>(parts: &[&[F]], limit: f64, sum: f64, threads: &Threads) -> f64 {
     // Below 1e-270 squares may have lost digits that count.
-    if squares.is_nan() || (squares > 1e-270 && squares < f64::INFINITY) {
-        return squares.sqrt();
+    if sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
+        return sum.sqrt();
     }
     let largest = |top: f64, x: &F| top.max(x.to_f64().abs());
     let top = parts.iter().copied().flatten().fold(0.0, largest).min(limit);
@@ -349,5 +620,5 @@ pub(crate) fn norm<F: Float>(parts: &[&[F]], limit: f64) -> f64 {
     }
     // A power of two: exact, and neither it nor its inverse overflows.
     let unit = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
-    sum(unit).sqrt() / unit
+    squares(parts, limit, unit, threads).sqrt() / unit
 }

@@ -18,16 +18,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![allow(dead_code, reason = "methods and stages of their own follow")]
+
+mod assembled;
 pub mod chain;
 mod driver;
-mod flat;
+mod elementwise;
+pub mod format;
+mod groups;
+mod kept;
+mod method;
 mod plan;
 pub mod rule;
 pub mod rules;
 pub mod schedule;
+mod vector;
 
-pub use driver::{Around, Span, step, sweep};
-pub use flat::Flat;
-pub use plan::{Plan, Setup};
-pub use rule::{Checked, HyperError, Rule, Slot, When};
+pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
+pub use format::{Format, View};
+pub use groups::GroupError;
+pub use plan::{Group, Plan, Setup};
+pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};
 pub use schedule::{Horizon, Schedule};

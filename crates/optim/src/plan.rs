@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use thalweg_core::expr::{self, Branch, Call, ExprError, Span};
+use thalweg_core::expr::{self, Branch, Call, Duration, ExprError, Span, Value};
 use thalweg_core::hyper::{self, Hyper};
 use thalweg_core::suggest::nearest;
-use thalweg_core::{Layout, Optimizer, Threads};
+use thalweg_core::{Layout, Optimizer, Tensor, Threads};
 
-use crate::chain::{STAGES, Stage, clip, ema};
-use crate::flat::Wrap;
-use crate::rules::{ALIASES, ALL, Build, Decay, Entry, Values};
+use crate::assembled::{self, Assembled, Early};
+use crate::chain::{Make, STAGES, Stage};
+use crate::format::Format;
+use crate::groups::{self, GroupError};
+use crate::rules::{ALIASES, ALL, Build, Entry, Kind, Room, Values};
 use crate::schedule::{Horizon, Schedule};
 
 /// What a [`Plan`] is built with.
@@ -22,9 +24,24 @@ pub struct Setup {
     pub threads: Threads,
     /// Whether a rule's `weight_decay` reaches biases and intercepts too, as PyTorch's does.
     pub decay_biases: bool,
+    /// Whether each gradient is read once before the step, so that one that is not finite writes nothing at all. Without it that
+    /// pass over memory is saved, and only the coordinates that are not finite are left out.
+    pub check: bool,
+    /// Seed of noise and of rounding to compressed formats.
+    pub seed: u64,
 }
 
-/// An optimizer expression, checked: stages before the rule, the rule, stages after it.
+impl Default for Setup {
+    /// One step on one thread, decay on all tensors, checked gradients, seed 0.
+    fn default() -> Self {
+        let horizon = Horizon { steps: 1, per_epoch: 1 };
+        Self { horizon, threads: Threads::serial(), decay_biases: true, check: true, seed: 0 }
+    }
+}
+
+/// An optimizer expression, checked: chains for groups of tensors, one phase after the other.
+///
+/// A chain is stages before the rule, the rule, stages after it.
 ///
 /// ```
 /// use thalweg_optim::Plan;
@@ -35,10 +52,26 @@ pub struct Setup {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
+    phases: Vec<Phase>,
+}
+
+/// What runs for a part of the run.
+#[derive(Clone, Debug)]
+struct Phase {
+    /// Chains by pattern; no pattern for the only one.
+    groups: Vec<(Option<String>, ChainPlan)>,
+    /// Where it ends; the last one has no end.
+    until: Option<Duration>,
+}
+
+/// A rule with its values and what stands around it.
+#[derive(Clone, Debug)]
+struct ChainPlan {
     entry: &'static Entry,
     values: Vec<f64>,
     /// The learning rate; open until someone fills it.
-    pub lr: Option<Schedule>,
+    lr: Option<Schedule>,
+    format: Format,
     stages: Vec<(&'static Stage, Vec<f64>)>,
 }
 
@@ -48,19 +81,232 @@ impl Plan {
     /// # Errors
     /// What is wrong and where, with a caret under the place and the nearest known name.
     pub fn parse(source: &str) -> Result<Self, ExprError> {
-        let spec = expr::parse(source)?;
-        let chain = match (&spec.branch, &spec.then) {
-            (Branch::Chain(chain), None) => chain,
-            (Branch::Groups(_), _) => {
-                return Err(ExprError::new(source, whole(source), "groups of parameters are not built yet"));
+        let mut spec = Some(expr::parse(source)?);
+        let mut phases = Vec::new();
+        while let Some(now) = spec {
+            let groups = match &now.branch {
+                Branch::Chain(chain) => vec![(None, ChainPlan::read(&chain.0, source)?)],
+                Branch::Groups(list) => {
+                    let mut groups: Vec<(Option<String>, ChainPlan)> = Vec::new();
+                    for (pattern, chain) in list {
+                        if groups.iter().any(|(p, _)| p.as_ref() == Some(pattern)) {
+                            let message = format!("the group {pattern:?} stands here twice");
+                            return Err(ExprError::new(source, whole(source), message));
+                        }
+                        groups.push((Some(pattern.clone()), ChainPlan::read(&chain.0, source)?));
+                    }
+                    groups
+                }
+            };
+            let (until, next) = match now.then {
+                Some((until, then)) => (Some(until), Some(*then)),
+                None => (None, None),
+            };
+            phases.push(Phase { groups, until });
+            spec = next;
+        }
+        Ok(Self { phases })
+    }
+
+    fn first(&self) -> &ChainPlan {
+        &self.phases[0].groups[0].1
+    }
+
+    fn all(&self) -> impl Iterator<Item = &ChainPlan> {
+        self.phases.iter().flat_map(|p| p.groups.iter().map(|g| &g.1))
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut ChainPlan> {
+        self.phases.iter_mut().flat_map(|p| p.groups.iter_mut().map(|g| &mut g.1))
+    }
+
+    /// Whether it is one chain for all parameters and all of the run.
+    pub fn is_single(&self) -> bool {
+        self.phases.len() == 1 && self.phases[0].groups.len() == 1
+    }
+
+    /// The registry's entry of the (first) rule.
+    pub fn entry(&self) -> &'static Entry {
+        self.first().entry
+    }
+
+    /// The learning rate of the (first) rule; open until someone fills it.
+    pub fn lr(&self) -> Option<&Schedule> {
+        self.first().lr.as_ref()
+    }
+
+    /// The learning rate of the (first) rule, to be changed.
+    pub fn lr_mut(&mut self) -> &mut Option<Schedule> {
+        &mut self.phases[0].groups[0].1.lr
+    }
+
+    /// Gives this schedule to every rule that has none.
+    pub fn fill_schedule(&mut self, schedule: &Schedule) {
+        self.all_mut().for_each(|chain| {
+            chain.lr.get_or_insert_with(|| schedule.clone());
+        });
+    }
+
+    /// Whether the rule is gradient descent without memory, whatever stands around it.
+    pub fn is_plain_descent(&self) -> bool {
+        self.is_single() && self.entry().name == "sgd" && self.first().values[0] == 0.0
+    }
+
+    /// The rule's name as a person would say it: `sgd`, `momentum`, `nesterov`, `adam`, …; of groups and phases, of the first.
+    pub fn short_name(&self) -> &'static str {
+        let values = &self.first().values;
+        match self.entry().name {
+            "sgd" if values[0] > 0.0 && values[3] != 0.0 => "nesterov",
+            "sgd" if values[0] > 0.0 => "momentum",
+            "sgd" => "gd",
+            name => name,
+        }
+    }
+
+    /// Fills every open learning rate, or open `lr` of a given schedule, with `lr`.
+    pub fn fill_lr(&mut self, lr: f64) {
+        self.all_mut().for_each(|chain| chain.fill_lr(lr));
+    }
+
+    /// Whether a number is still missing for a learning rate.
+    pub fn lr_is_open(&self) -> bool {
+        self.all().any(|chain| chain.lr.as_ref().is_none_or(|s| s.lr.is_none()))
+    }
+
+    /// The optimizer over parameters of this layout. An open learning rate is filled with the rule's default.
+    ///
+    /// # Errors
+    /// Tensors that are in no group or in two, patterns that name nothing, and rules that do not work on a group.
+    pub fn build<F: Build>(
+        &self,
+        layout: &Arc<Layout>,
+        setup: &Setup,
+    ) -> Result<Box<dyn Optimizer<F>>, GroupError> {
+        Ok(Box::new(self.assemble(layout, setup)?))
+    }
+
+    /// [`Plan::build`], before it is boxed.
+    pub(crate) fn assemble<F: Build>(
+        &self,
+        layout: &Arc<Layout>,
+        setup: &Setup,
+    ) -> Result<Assembled<F>, GroupError> {
+        let mut plan = self.clone();
+        plan.all_mut().for_each(|chain| chain.fill_lr(chain.entry.lr));
+        for phase in 0..plan.phases.len() {
+            plan.resolve(phase, layout)?;
+        }
+        Ok(Assembled::new(&plan, layout, setup))
+    }
+
+    /// Which chain runs over which tensors in a phase.
+    fn resolve(&self, phase: usize, layout: &Layout) -> Result<Vec<Lot>, GroupError> {
+        let groups = &self.phases[phase].groups;
+        let patterns: Vec<Option<&str>> = groups.iter().map(|(p, _)| p.as_deref()).collect();
+        let sets = groups::assign(&patterns, layout)?;
+        let mut lots = Vec::new();
+        for ((pattern, chain), mut tensors) in groups.iter().zip(sets) {
+            let name = pattern.clone().unwrap_or_else(|| "all".into());
+            if let Some(rest) = &chain.entry.rest {
+                // A rule for some tensors only: the others get the rule that goes with it.
+                let others: Vec<usize> =
+                    tensors.iter().copied().filter(|&i| !(rest.takes)(&layout.tensors()[i])).collect();
+                if pattern.is_none() {
+                    tensors.retain(|i| !others.contains(i));
+                    if !others.is_empty() {
+                        let mut other = ChainPlan::parse(rest.expression);
+                        other.lr = chain.lr.clone().map(|lr| lr.scaled(rest.lr));
+                        other.stages.clone_from(&chain.stages);
+                        lots.push(Lot { group: format!("{name} others"), tensors: others, chain: other });
+                    }
+                } else if let Some(&i) = others.first() {
+                    let tensor = layout.tensors()[i].name.clone();
+                    return Err(GroupError::Unfit { rule: chain.entry.name, tensor, group: name });
+                }
             }
-            (_, Some(_)) => {
-                return Err(ExprError::new(source, whole(source), "\"until … then\" is not built yet"));
+            if chain.entry.kind == Kind::Whole && tensors.len() != layout.tensors().len() {
+                return Err(GroupError::NotAll { rule: chain.entry.name, group: name });
             }
-        };
+            lots.push(Lot { group: name, tensors, chain: chain.clone() });
+        }
+        lots.retain(|lot| !lot.tensors.is_empty());
+        Ok(lots)
+    }
+
+    /// The table of groups: for each phase and group the tensors, the number of parameters and the chain.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn groups(&self, layout: &Layout) -> Result<Vec<Group>, GroupError> {
+        let mut all = Vec::new();
+        for (nth, phase) in self.phases.iter().enumerate() {
+            for lot in self.resolve(nth, layout)? {
+                let tensors: Vec<&Tensor> = lot.tensors.iter().map(|&i| &layout.tensors()[i]).collect();
+                all.push(Group {
+                    until: phase.until,
+                    name: lot.group,
+                    tensors: tensors.iter().map(|t| t.name.clone()).collect(),
+                    parameters: tensors.iter().map(|t| t.len()).sum(),
+                    chain: lot.chain.to_string(),
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The last step of a phase; `None` for the last phase.
+    pub(crate) fn end_of(&self, phase: usize, horizon: Horizon) -> Option<u64> {
+        self.phases.get(phase)?.until.map(|until| until.steps(horizon.steps, horizon.per_epoch))
+    }
+
+    /// The chains of a phase. The layout has been found to fit.
+    pub(crate) fn chains<F: Build>(
+        &self,
+        phase: usize,
+        layout: &Arc<Layout>,
+        setup: &Setup,
+    ) -> Vec<assembled::Chain<F>> {
+        let from = if phase == 0 { 0 } else { self.end_of(phase - 1, setup.horizon).unwrap_or(0) };
+        let end = self.end_of(phase, setup.horizon).unwrap_or(setup.horizon.steps);
+        let horizon = Horizon { steps: end.saturating_sub(from).max(1), ..setup.horizon };
+        let lots = self.resolve(phase, layout).expect("the layout fitted before");
+        let several = lots.len() > 1;
+        let chains = lots.into_iter().map(|lot| {
+            let name =
+                if several { format!("{}.", lot.group.replace(['/', ' '], "_")) } else { String::new() };
+            lot.chain.build(name, &lot.tensors, layout, horizon, from)
+        });
+        chains.collect()
+    }
+}
+
+/// A chain and the tensors it runs over.
+struct Lot {
+    group: String,
+    tensors: Vec<usize>,
+    chain: ChainPlan,
+}
+
+/// A row of [`Plan::groups`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The end of its phase, if it is not the last.
+    pub until: Option<Duration>,
+    /// The pattern, or `all`.
+    pub name: String,
+    /// The names of its tensors.
+    pub tensors: Vec<String>,
+    /// How many numbers they have.
+    pub parameters: usize,
+    /// The chain, all values filled in.
+    pub chain: String,
+}
+
+impl ChainPlan {
+    fn read(calls: &[Call], source: &str) -> Result<Self, ExprError> {
         let mut plan: Option<Self> = None;
         let mut stages: Vec<(&'static Stage, Vec<f64>)> = Vec::new();
-        for call in &chain.0 {
+        for call in calls {
             if let Some(stage) = STAGES.iter().find(|s| s.name == call.name) {
                 let misplaced = match (stage.before, plan.is_some()) {
                     (true, true) => Some("before"),
@@ -93,6 +339,12 @@ impl Plan {
         }
     }
 
+    /// A chain that stands in the registry.
+    fn parse(source: &'static str) -> Self {
+        let plan = Plan::parse(source).unwrap_or_else(|e| panic!("{e}"));
+        plan.first().clone()
+    }
+
     fn rule(call: &Call, source: &str) -> Result<Self, ExprError> {
         let (entry, preset) = rule_of(call, source)?;
         let mut declared: Vec<Hyper> = entry.hyper.to_vec();
@@ -100,9 +352,16 @@ impl Plan {
             declared.iter_mut().filter(|h| h.name == name).for_each(|h| h.default = x);
         }
         let mut lr = None;
+        let mut format = None;
         let mut rest = Vec::new();
         for (nth, arg) in call.args.iter().enumerate() {
             let names = ["lr"].into_iter().chain(entry.hyper.iter().map(|h| h.name));
+            if arg.name.as_deref() == Some("memory") {
+                if format.replace(read_format(entry, arg, source)?).is_some() {
+                    return Err(ExprError::new(source, arg.span, "memory is given twice"));
+                }
+                continue;
+            }
             let place = hyper::place_of(call, arg, nth, names.clone(), source)?;
             if place > 0 {
                 // Named, so that the places after lr count on from it.
@@ -117,31 +376,10 @@ impl Plan {
             let at = call.args.iter().find(|a| a.name.as_deref() == Some(name)).map_or(call.span, |a| a.span);
             return Err(ExprError::new(source, at, why));
         }
-        Ok(Self { entry, values, lr, stages: vec![] })
+        Ok(Self { entry, values, lr, format: format.unwrap_or_default(), stages: vec![] })
     }
 
-    /// The registry's entry of the rule.
-    pub fn entry(&self) -> &'static Entry {
-        self.entry
-    }
-
-    /// Whether the rule is gradient descent without memory, whatever stands around it.
-    pub fn is_plain_descent(&self) -> bool {
-        self.entry.name == "sgd" && self.values[0] == 0.0
-    }
-
-    /// The rule's name as a person would say it: `sgd`, `momentum`, `nesterov`, `adam`, …
-    pub fn short_name(&self) -> &'static str {
-        match self.entry.name {
-            "sgd" if self.values[0] > 0.0 && self.values[3] != 0.0 => "nesterov",
-            "sgd" if self.values[0] > 0.0 => "momentum",
-            "sgd" => "gd",
-            name => name,
-        }
-    }
-
-    /// Fills an open learning rate, or an open `lr` of a given schedule, with `lr`.
-    pub fn fill_lr(&mut self, lr: f64) {
+    fn fill_lr(&mut self, lr: f64) {
         match &mut self.lr {
             Some(schedule) => {
                 schedule.lr.get_or_insert(lr);
@@ -150,40 +388,98 @@ impl Plan {
         }
     }
 
-    /// Whether a number is still missing for the learning rate.
-    pub fn lr_is_open(&self) -> bool {
-        self.lr.as_ref().is_none_or(|s| s.lr.is_none())
-    }
-
-    /// The optimizer over parameters of this layout. An open learning rate is filled with the rule's default.
-    pub fn build<F: Build>(&self, layout: &Arc<Layout>, setup: &Setup) -> Box<dyn Optimizer<F>> {
-        let mut plan = self.clone();
-        plan.fill_lr(self.entry.lr);
-        let of = |stage: &Stage| self.stages.iter().find(|(s, _)| s.name == stage.name).map(|(_, v)| v[0]);
+    fn build<F: Build>(
+        &self,
+        name: String,
+        tensors: &[usize],
+        layout: &Arc<Layout>,
+        horizon: Horizon,
+        from: u64,
+    ) -> assembled::Chain<F> {
+        let list: Vec<&Tensor> = tensors.iter().map(|&i| &layout.tensors()[i]).collect();
         let decay = self.entry.hyper.iter().position(|h| h.name == "weight_decay");
-        let wrap = Wrap {
-            expression: plan.to_string(),
-            lr: plan.lr.unwrap_or_else(|| Schedule::constant(self.entry.lr)),
-            horizon: setup.horizon,
-            weight_decay: decay.map_or(0.0, |i| self.values[i]),
-            decoupled: self.entry.decay == Decay::Decoupled,
-            decay_biases: setup.decay_biases,
-            clip: of(&clip::CLIP),
-            clip_value: of(&clip::CLIP_VALUE),
-            value_first: self.stages.first().is_some_and(|(s, _)| s.name == clip::CLIP_VALUE.name),
-            ema: of(&ema::EMA),
-            threads: setup.threads.clone(),
-        };
-        self.entry.build(&self.values, wrap, layout)
+        let (mut early, mut late, mut ema) = (Vec::new(), Vec::new(), None);
+        for (stage, values) in &self.stages {
+            let named = Values { hyper: stage.hyper, values };
+            match &stage.make {
+                Make::Clip => early.push(Early::Clip(values[0])),
+                Make::ClipValue => early.push(Early::ClipValue(values[0])),
+                Make::Ema => ema = Some(values[0]),
+                Make::Before(single, double) => {
+                    early.push(Early::Pass(F::pick_before(*single, *double)(&named, &list)))
+                }
+                Make::After(single, double) => late.push(F::pick_after(*single, *double)(&named, &list)),
+            }
+        }
+        assembled::Chain {
+            name,
+            tensors: tensors.to_vec(),
+            lr: self.lr.clone().unwrap_or_else(|| Schedule::constant(self.entry.lr)),
+            horizon,
+            from,
+            decay: (decay.map_or(0.0, |i| self.values[i]), self.entry.decay),
+            early,
+            method: self.entry.build(&self.values, &Room { tensors: &list, format: self.format }),
+            late,
+            ema,
+            average: None,
+            t: 0,
+        }
+    }
+}
+
+fn read_format(entry: &Entry, arg: &expr::Arg, source: &str) -> Result<Format, ExprError> {
+    let names = || Format::ALL.iter().map(|(name, _)| *name);
+    let wrong = |message: String| Err(ExprError::new(source, arg.value_span, message));
+    let word = match &arg.value {
+        Value::Call(call) if call.args.is_empty() => call.name.as_str(),
+        other => {
+            return wrong(format!(
+                "memory takes one of {}, got {other}",
+                names().collect::<Vec<_>>().join(", ")
+            ));
+        }
+    };
+    match Format::ALL.iter().find(|(name, _)| *name == word) {
+        Some((_, format)) if entry.kind == Kind::Elementwise || *format == Format::Own => Ok(*format),
+        Some(_) => wrong(format!("{} keeps its memory in full precision", entry.name)),
+        None => wrong(format!("memory takes one of {}, got {word}", names().collect::<Vec<_>>().join(", "))),
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, phase) in self.phases.iter().enumerate() {
+            if nth > 0 {
+                f.write_str(" then ")?;
+            }
+            for (i, (pattern, chain)) in phase.groups.iter().enumerate() {
+                match pattern {
+                    None => chain.fmt(f)?,
+                    Some(pattern) => write!(f, "{}{pattern}: {chain}", if i == 0 { "{ " } else { "; " })?,
+                }
+            }
+            if phase.groups[0].0.is_some() {
+                f.write_str(" }")?;
+            }
+            if let Some(until) = phase.until {
+                write!(f, " until {until}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ChainPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = |(stage, values): &(&Stage, Vec<f64>)| {
             let values: Vec<_> =
                 stage.hyper.iter().zip(values).map(|(h, x)| format!("{}={}", h.name, h.print(*x))).collect();
-            format!("{}({})", stage.name, values.join(", "))
+            if values.is_empty() {
+                stage.name.into()
+            } else {
+                format!("{}({})", stage.name, values.join(", "))
+            }
         };
         for s in self.stages.iter().filter(|(s, _)| s.before) {
             write!(f, "{} | ", stage(s))?;
@@ -191,7 +487,14 @@ impl fmt::Display for Plan {
         let lr = self.lr.iter().map(|lr| format!("lr={lr}"));
         let values =
             self.entry.hyper.iter().zip(&self.values).map(|(h, x)| format!("{}={}", h.name, h.print(*x)));
-        write!(f, "{}({})", self.entry.name, lr.chain(values).collect::<Vec<_>>().join(", "))?;
+        let memory = (self.format != Format::Own).then(|| format!("memory={}", self.format.name()));
+        let values: Vec<String> = lr.chain(values).chain(memory).collect();
+        let name = self.entry.name;
+        if values.is_empty() {
+            f.write_str(name)?
+        } else {
+            write!(f, "{name}({})", values.join(", "))?
+        }
         for s in self.stages.iter().filter(|(s, _)| !s.before) {
             write!(f, " | {}", stage(s))?;
         }

@@ -18,8 +18,8 @@
 //! let batch = Batch { dense: &[0.0, 1.0, 2.0], width: 1, target: &[1.0, 3.0, 5.0], ..Batch::NONE };
 //!
 //! let horizon = Horizon { steps: 200, per_epoch: 1 };
-//! let setup = Setup { horizon, threads: Threads::serial(), decay_biases: false };
-//! let mut optimizer = Plan::parse("momentum(lr=0.1)")?.build(model.layout(), &setup);
+//! let setup = Setup { horizon, ..Setup::default() };
+//! let mut optimizer = Plan::parse("momentum(lr=0.1)")?.build(model.layout(), &setup)?;
 //! let mut theta = Params::zeros(model.layout());
 //! let mut grads = Grads::zeros(model.layout());
 //! for step in 1..=200 {

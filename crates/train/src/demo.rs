@@ -142,8 +142,9 @@ fn walk(
 ) -> Result<Path, ExprError> {
     let layout: &Arc<Layout> = Objective::<f64>::layout(model);
     let horizon = Horizon { steps: steps as u64, per_epoch: 1 };
-    let setup = Setup { horizon, threads: Threads::serial(), decay_biases: false };
-    let mut rule = Plan::parse(optimizer)?.build::<f64>(layout, &setup);
+    let setup = Setup { horizon, threads: Threads::serial(), decay_biases: false, ..Setup::default() };
+    let mut rule =
+        Plan::parse(optimizer)?.build::<f64>(layout, &setup).expect("all tensors are in one group");
     let mut theta = Params::zeros(layout);
     let mut grads = Grads::zeros(layout);
     let mut losses = Vec::with_capacity(steps + 1);

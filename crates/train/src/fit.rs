@@ -242,7 +242,9 @@ pub fn fit<F: Float>(
                     objective.gradient(&average, &train, &mut grads);
                     options.penalty.stationarity(&average, &grads) <= options.tolerance
                 };
-                if slope <= options.tolerance && steps > 0 && optimizer.evaluation_weights().is_none_or(rests)
+                if slope <= options.tolerance
+                    && steps > 0
+                    && optimizer.evaluation_weights(&theta).is_none_or(rests)
                 {
                     epoch -= 1;
                     break 'run Stop::Gradient;
@@ -273,7 +275,7 @@ pub fn fit<F: Float>(
             }))?;
             if probes.next_if_eq(&steps).is_some() {
                 let seconds = clock.pause();
-                let loss = probe(steps, &theta, optimizer.evaluation_weights());
+                let loss = probe(steps, &theta, optimizer.evaluation_weights(&theta));
                 tell(Event::Probe { step: steps, rows, seconds, loss })?;
                 clock.go_on();
             }
@@ -283,7 +285,7 @@ pub fn fit<F: Float>(
                 break 'run Stop::Diverged;
             }
         }
-        match optimizer.evaluation_weights() {
+        match optimizer.evaluation_weights(&theta) {
             Some(weights) => evaluated.flat_mut().copy_from_slice(weights),
             None => evaluated.copy_from(&theta),
         }
@@ -341,7 +343,7 @@ pub fn fit<F: Float>(
     let seconds = clock.pause();
     tell(Event::End { stop, steps })?;
 
-    match optimizer.evaluation_weights() {
+    match optimizer.evaluation_weights(&theta) {
         Some(weights) if steps > 0 => evaluated.flat_mut().copy_from_slice(weights),
         _ => evaluated.copy_from(&theta),
     }

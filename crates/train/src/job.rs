@@ -397,17 +397,18 @@ impl Prepared {
         };
         let mut notes = Vec::new();
         if let Some(schedule) = &self.job.schedule {
-            plan.lr = Some(schedule.clone());
-        } else if plan.lr.is_none()
+            *plan.lr_mut() = Some(schedule.clone());
+        } else if plan.lr().is_none()
+            && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
             && !matches!(plan.entry().name, "sgd" | "adagrad")
         {
-            plan.lr = Some(cosine()?);
+            plan.fill_schedule(&cosine()?);
         }
         if let Some(lr) = self.job.lr {
             plan.fill_lr(lr);
         }
-        if plan.lr_is_open() {
+        if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
                 "sgd" => {
                     let l = self.curvature()?.largest;
@@ -451,8 +452,10 @@ impl Prepared {
         let rows = self.train.len();
         let mut batches = Batches::new(rows, batch.of(rows), self.job.seed, true);
         let horizon = Horizon { steps: self.steps(batch), per_epoch: batches.per_epoch() as u64 };
-        let setup = Setup { horizon, threads: options.threads.clone(), decay_biases: false };
-        let mut optimizer = plan.build::<f64>(layout, &setup);
+        let setup =
+            Setup { horizon, threads: options.threads.clone(), decay_biases: false, ..Setup::default() };
+        let mut optimizer =
+            plan.build::<f64>(layout, &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
         let fit_options = FitOptions {
             epochs: self.epochs,
@@ -547,7 +550,7 @@ impl Prepared {
         };
         let calmer = typed(calmer);
         // Where the rate stands already, a second one would be refused.
-        let in_plan = plan.and_then(|p| p.lr.as_ref()).is_some_and(|s| s.lr.is_some());
+        let in_plan = plan.and_then(|p| p.lr()).is_some_and(|s| s.lr.is_some());
         let in_schedule = self.job.schedule.as_ref().is_some_and(|s| s.lr.is_some());
         text += &match (in_plan, in_schedule) {
             (true, _) => format!("; try lr={calmer} in --optimizer"),

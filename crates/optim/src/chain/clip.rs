@@ -3,7 +3,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::Stage;
+use super::{Make, Stage};
 
 /// Clipping by the global norm: g ← g·min(1, max/(‖g‖₂ + 10⁻⁶)), over all parameters.
 ///
@@ -13,6 +13,7 @@ pub static CLIP: Stage = Stage {
     summary: "g ← g·min(1, max_norm/‖g‖₂), over all parameters",
     hyper: &[Hyper::required("max_norm", Range::POSITIVE, "the largest norm that passes; gradient units")],
     before: true,
+    make: Make::Clip,
 };
 
 /// Clipping by value: each coordinate is cut to [−limit, limit].
@@ -25,6 +26,7 @@ pub static CLIP_VALUE: Stage = Stage {
         "the largest absolute value that passes; gradient units",
     )],
     before: true,
+    make: Make::ClipValue,
 };
 
 /// The factor of [`CLIP`] for a gradient of this norm. PyTorch's 10⁻⁶ keeps a norm of 0 from dividing.

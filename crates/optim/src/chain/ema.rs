@@ -3,7 +3,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::Stage;
+use super::{Make, Stage};
 
 /// θ̄ ← θ after the first step, then θ̄ ← θ̄ + (1 − decay)·(θ − θ̄). Validation and the saved model use θ̄; before the first step
 /// there is none, and its buffer holds NaN.
@@ -12,4 +12,5 @@ pub static EMA: Stage = Stage {
     summary: "validates and saves θ̄ ← decay·θ̄ + (1 − decay)·θ in place of θ",
     hyper: &[Hyper::new("decay", 0.999, Range::UNIT, "share of the average that stays per step")],
     before: false,
+    make: Make::Ema,
 };

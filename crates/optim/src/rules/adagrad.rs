@@ -8,7 +8,7 @@
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 hyper! {
     /// G ← G + g²; θ ← θ − η g/(√G + ε).
@@ -20,28 +20,24 @@ hyper! {
     }
 }
 
-/// The scalars of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Coef<F> {
-    lr: F,
-    eps: F,
+coef! {
+    /// The scalars of a step.
+    pub struct Coef {
+        lr,
+        eps,
+    }
 }
 
 impl Rule<1> for Adagrad {
     const NAME: &'static str = "adagrad";
     const STATE: [Slot; 1] = [Slot::non_negative("sum")];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
-    type Coef<F: Real> = Coef<F>;
+    declared!(Adagrad, Coef);
 
-    fn values(&self) -> Vec<f64> {
-        self.list()
-    }
     fn initial(&self, _: usize) -> f64 {
         self.initial_accumulator_value
     }
-    fn coef<F: Real>(&self, When { t, lr }: When) -> Coef<F> {
-        let lr = lr / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
-        Coef { lr: F::from_f64(lr), eps: F::from_f64(self.eps) }
+    fn coef<X: Scalar>(h: &Adagrad<X>, When { t, lr }: When<X>, _: &mut [X]) -> Coef<X> {
+        Coef { lr: lr / (X::one() + (t - X::one()) * h.lr_decay), eps: h.eps }
     }
     #[inline(always)]
     fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [sum]: [F; 1]) -> (F, [F; 1]) {

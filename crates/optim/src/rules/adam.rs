@@ -11,7 +11,7 @@ use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::adagrad::ratio;
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// β₁.
 pub const BETA1: Hyper = Hyper::new("beta1", 0.9, Range::UNIT, "decay β₁ of the mean gradient m per step");
@@ -29,35 +29,27 @@ hyper! {
     }
 }
 
-/// The scalars of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Coef<F> {
-    pub(super) b1: F,
-    pub(super) a1: F,
-    pub(super) b2: F,
-    pub(super) a2: F,
-    /// α/(1 − β₁ᵗ).
-    pub(super) step: F,
-    /// 1/(1 − β₂ᵗ).
-    pub(super) root: F,
-    pub(super) eps: F,
-    /// α: a constant g ends in m̂ = g.
-    pub(super) lr: F,
+coef! {
+    /// The scalars of a step.
+    pub struct Coef {
+        b1,
+        a1,
+        b2,
+        a2,
+        /// α/(1 − β₁ᵗ).
+        step,
+        /// 1/(1 − β₂ᵗ).
+        root,
+        eps,
+        /// α: a constant g ends in m̂ = g.
+        lr,
+    }
 }
 
-pub(super) fn coef<F: Real>(beta1: f64, beta2: f64, eps: f64, When { t, lr }: When) -> Coef<F> {
-    let t = t as f64;
-    let (c1, c2) = (1.0 - libm::pow(beta1, t), 1.0 - libm::pow(beta2, t));
-    Coef {
-        b1: F::from_f64(beta1),
-        a1: F::from_f64(1.0 - beta1),
-        b2: F::from_f64(beta2),
-        a2: F::from_f64(1.0 - beta2),
-        step: F::from_f64(lr / c1),
-        root: F::from_f64(1.0 / c2),
-        eps: F::from_f64(eps),
-        lr: F::from_f64(lr),
-    }
+pub(super) fn coef<X: Scalar>(beta1: X, beta2: X, eps: X, When { t, lr }: When<X>) -> Coef<X> {
+    let one = X::one();
+    let (c1, c2) = (one - beta1.pow(t), one - beta2.pow(t));
+    Coef { b1: beta1, a1: one - beta1, b2: beta2, a2: one - beta2, step: lr / c1, root: one / c2, eps, lr }
 }
 
 /// The two moments with a new gradient in them.
@@ -69,14 +61,10 @@ pub(super) fn moments<F: Real>(c: &Coef<F>, g: F, m: F, v: F) -> (F, F) {
 impl Rule<2> for Adam {
     const NAME: &'static str = "adam";
     const STATE: [Slot; 2] = [Slot::signed("m"), Slot::non_negative("v")];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
-    type Coef<F: Real> = Coef<F>;
+    declared!(Adam, Coef);
 
-    fn values(&self) -> Vec<f64> {
-        self.list()
-    }
-    fn coef<F: Real>(&self, when: When) -> Coef<F> {
-        coef(self.beta1, self.beta2, self.eps, when)
+    fn coef<X: Scalar>(h: &Adam<X>, when: When<X>, _: &mut [X]) -> Coef<X> {
+        coef(h.beta1, h.beta2, h.eps, when)
     }
     #[inline(always)]
     fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [m, v]: [F; 2]) -> (F, [F; 2]) {

@@ -8,11 +8,10 @@
 //! the maximum is taken before the correction.
 
 use thalweg_core::Real;
-use thalweg_core::hyper::Hyper;
 
 use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, Coef, EPS, coef, moments};
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, declared, hyper};
 
 hyper! {
     /// Adam divided by the largest mean square so far.
@@ -26,14 +25,10 @@ hyper! {
 impl Rule<3> for AmsGrad {
     const NAME: &'static str = "amsgrad";
     const STATE: [Slot; 3] = [Slot::signed("m"), Slot::non_negative("v"), Slot::non_negative("max_v")];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
-    type Coef<F: Real> = Coef<F>;
+    declared!(AmsGrad, Coef);
 
-    fn values(&self) -> Vec<f64> {
-        self.list()
-    }
-    fn coef<F: Real>(&self, when: When) -> Coef<F> {
-        coef(self.beta1, self.beta2, self.eps, when)
+    fn coef<X: Scalar>(h: &AmsGrad<X>, when: When<X>, _: &mut [X]) -> Coef<X> {
+        coef(h.beta1, h.beta2, h.eps, when)
     }
     #[inline(always)]
     fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [m, v, w]: [F; 3]) -> (F, [F; 3]) {

@@ -8,10 +8,8 @@ mod nesterov;
 mod rmsprop;
 mod sgd;
 
-use std::sync::Arc;
-
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, Layout, Optimizer};
+use thalweg_core::{Float, Tensor};
 
 pub use adagrad::Adagrad;
 pub use adam::Adam;
@@ -21,17 +19,12 @@ pub use nesterov::Nesterov;
 pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum};
 pub use sgd::Sgd;
 
-use crate::flat::{Flat, Wrap};
+use crate::chain::{MakeAfter, MakeBefore};
+use crate::elementwise::Elementwise;
+use crate::format::Format;
+pub use crate::method::Decay;
+use crate::method::Method;
 use crate::rule::Rule;
-
-/// How a rule applies its `weight_decay`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// λθ is added to the gradient.
-    Coupled,
-    /// θ shrinks by ηλθ beside the rule.
-    Decoupled,
-}
 
 /// What the registry knows of a rule.
 #[derive(Debug)]
@@ -50,20 +43,51 @@ pub struct Entry {
     pub decay: Decay,
     /// Values that cannot go together: the name to point at, and why.
     pub conflict: fn(&Values<'_>) -> Option<(&'static str, &'static str)>,
-    make: (Make<f32>, Make<f64>),
+    /// What kind of rule it is.
+    pub kind: Kind,
+    /// For a rule that works on some tensors only: which, and what the others get where the rule stands alone.
+    pub rest: Option<Rest>,
+    pub(crate) make: (Make<f32>, Make<f64>),
 }
 
-/// Makes the optimizer of an [`Entry`]; picks the type by what has to be remembered.
-pub(crate) type Make<F> = fn(&Values<'_>, Wrap, &Arc<Layout>) -> Box<dyn Optimizer<F>>;
+/// What goes with a rule that works on some tensors only.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// Whether the rule works on a tensor.
+    pub takes: fn(&Tensor) -> bool,
+    /// The rule for the others.
+    pub expression: &'static str,
+    /// Its learning rate as a multiple of the first rule's.
+    pub lr: f64,
+}
+
+/// What a rule has to see to move a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The parameter, its gradient and its memory. Such rules take every memory format, parameters in bf16, row-sparse gradients,
+    /// and an l1 penalty.
+    Elementwise,
+    /// The tensor that it is in.
+    Tensor,
+    /// All parameters of the model: its group has to hold all of them.
+    Whole,
+}
+
+/// What a rule's memory is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room<'a> {
+    /// The tensors of the chain.
+    pub tensors: &'a [&'a Tensor],
+    /// How memory is kept.
+    pub format: Format,
+}
+
+/// Makes the method of an [`Entry`]; picks the type by what has to be remembered.
+pub(crate) type Make<F> = fn(&Values<'_>, &Room<'_>) -> Box<dyn Method<F>>;
 
 impl Entry {
-    pub(crate) fn build<F: Build>(
-        &self,
-        values: &[f64],
-        wrap: Wrap,
-        layout: &Arc<Layout>,
-    ) -> Box<dyn Optimizer<F>> {
-        F::maker(self)(&Values { hyper: self.hyper, values }, wrap, layout)
+    pub(crate) fn build<F: Build>(&self, values: &[f64], room: &Room<'_>) -> Box<dyn Method<F>> {
+        F::maker(self)(&Values { hyper: self.hyper, values }, room)
     }
 }
 
@@ -75,19 +99,33 @@ impl Build for f32 {}
 impl Build for f64 {}
 
 /// Takes the maker of its type from an [`Entry`].
-pub(crate) trait Maker: Sized {
+pub(crate) trait Maker: Sized + Float {
     fn maker(entry: &Entry) -> Make<Self>;
+    fn pick_before(single: MakeBefore<f32>, double: MakeBefore<f64>) -> MakeBefore<Self>;
+    fn pick_after(single: MakeAfter<f32>, double: MakeAfter<f64>) -> MakeAfter<Self>;
 }
 
 impl Maker for f32 {
     fn maker(entry: &Entry) -> Make<f32> {
         entry.make.0
     }
+    fn pick_before(single: MakeBefore<f32>, _double: MakeBefore<f64>) -> MakeBefore<f32> {
+        single
+    }
+    fn pick_after(single: MakeAfter<f32>, _double: MakeAfter<f64>) -> MakeAfter<f32> {
+        single
+    }
 }
 
 impl Maker for f64 {
     fn maker(entry: &Entry) -> Make<f64> {
         entry.make.1
+    }
+    fn pick_before(_single: MakeBefore<f32>, double: MakeBefore<f64>) -> MakeBefore<f64> {
+        double
+    }
+    fn pick_after(_single: MakeAfter<f32>, double: MakeAfter<f64>) -> MakeAfter<f64> {
+        double
     }
 }
 
@@ -113,12 +151,11 @@ impl Values<'_> {
     }
 }
 
-fn flat<R: Rule<S>, F: Float, const S: usize>(
-    rule: R,
-    wrap: Wrap,
-    layout: &Arc<Layout>,
-) -> Box<dyn Optimizer<F>> {
-    Box::new(Flat::new(rule, wrap, layout))
+fn elementwise<R: Rule<S>, F: Float, const S: usize>(rule: R, room: &Room<'_>) -> Box<dyn Method<F>>
+where
+    R::With<f64>: Send,
+{
+    Box::new(Elementwise::new(rule, room.format, room.tensors))
 }
 
 const COUPLED: Hyper =
@@ -164,6 +201,8 @@ static SGD: Entry = Entry {
         Hyper::new("nesterov", 0.0, Range::SWITCH, "take the gradient's look-ahead form"),
     ],
     decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: |v| {
         let momentum = v.get("momentum");
         if v.is("nesterov") && momentum == 0.0 {
@@ -179,14 +218,14 @@ static SGD: Entry = Entry {
     make: both!(make_sgd),
 };
 
-fn make_sgd<F: Float>(v: &Values<'_>, wrap: Wrap, layout: &Arc<Layout>) -> Box<dyn Optimizer<F>> {
+fn make_sgd<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     let momentum = v.get("momentum");
     if momentum == 0.0 {
-        flat(Sgd {}, wrap, layout)
+        elementwise(Sgd, room)
     } else if v.is("nesterov") {
-        flat(Nesterov { momentum }, wrap, layout)
+        elementwise(Nesterov { momentum }, room)
     } else {
-        flat(Momentum { momentum, dampening: v.get("dampening") }, wrap, layout)
+        elementwise(Momentum { momentum, dampening: v.get("dampening") }, room)
     }
 }
 
@@ -197,13 +236,15 @@ static ADAGRAD: Entry = Entry {
     lr: 1e-2,
     hyper: &[Adagrad::HYPER[0], COUPLED, Adagrad::HYPER[1], Adagrad::HYPER[2]],
     decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: no_conflict,
     make: both!(make_adagrad),
 };
 
-fn make_adagrad<F: Float>(v: &Values<'_>, wrap: Wrap, layout: &Arc<Layout>) -> Box<dyn Optimizer<F>> {
+fn make_adagrad<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     let initial_accumulator_value = v.get("initial_accumulator_value");
-    flat(Adagrad { lr_decay: v.get("lr_decay"), initial_accumulator_value, eps: v.get("eps") }, wrap, layout)
+    elementwise(Adagrad { lr_decay: v.get("lr_decay"), initial_accumulator_value, eps: v.get("eps") }, room)
 }
 
 static RMSPROP: Entry = Entry {
@@ -219,17 +260,19 @@ static RMSPROP: Entry = Entry {
         Hyper::new("centered", 0.0, Range::SWITCH, "divide by the standard deviation"),
     ],
     decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: no_conflict,
     make: both!(make_rmsprop),
 };
 
-fn make_rmsprop<F: Float>(v: &Values<'_>, wrap: Wrap, layout: &Arc<Layout>) -> Box<dyn Optimizer<F>> {
+fn make_rmsprop<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     let (alpha, eps, momentum) = (v.get("alpha"), v.get("eps"), v.get("momentum"));
     match (v.is("centered"), momentum > 0.0) {
-        (false, false) => flat(RmsProp { alpha, eps }, wrap, layout),
-        (false, true) => flat(RmsPropMomentum { alpha, eps, momentum }, wrap, layout),
-        (true, false) => flat(RmsPropCentered { alpha, eps }, wrap, layout),
-        (true, true) => flat(RmsPropCenteredMomentum { alpha, eps, momentum }, wrap, layout),
+        (false, false) => elementwise(RmsProp { alpha, eps }, room),
+        (false, true) => elementwise(RmsPropMomentum { alpha, eps, momentum }, room),
+        (true, false) => elementwise(RmsPropCentered { alpha, eps }, room),
+        (true, true) => elementwise(RmsPropCenteredMomentum { alpha, eps, momentum }, room),
     }
 }
 
@@ -240,12 +283,14 @@ static ADAM: Entry = Entry {
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: no_conflict,
     make: both!(make_adam),
 };
 
-fn make_adam<F: Float>(v: &Values<'_>, wrap: Wrap, layout: &Arc<Layout>) -> Box<dyn Optimizer<F>> {
-    flat(Adam { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, wrap, layout)
+fn make_adam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Adam { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
 }
 
 static ADAMW: Entry = Entry {
@@ -255,6 +300,8 @@ static ADAMW: Entry = Entry {
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, DECOUPLED],
     decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: no_conflict,
     make: both!(make_adam),
 };
@@ -266,10 +313,12 @@ static AMSGRAD: Entry = Entry {
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
     conflict: no_conflict,
     make: both!(make_amsgrad),
 };
 
-fn make_amsgrad<F: Float>(v: &Values<'_>, wrap: Wrap, layout: &Arc<Layout>) -> Box<dyn Optimizer<F>> {
-    flat(AmsGrad { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, wrap, layout)
+fn make_amsgrad<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(AmsGrad { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
 }

@@ -10,7 +10,7 @@
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// μ, for this rule and Nesterov's.
 pub const MOMENTUM: Hyper =
@@ -28,34 +28,27 @@ hyper! {
     }
 }
 
-/// The scalars of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Coef<F> {
-    mu: F,
-    share: F,
-    lr: F,
-    metric: F,
+coef! {
+    /// The scalars of a step.
+    pub struct Coef {
+        mu,
+        share,
+        lr,
+        metric,
+    }
 }
 
 impl Rule<1> for Momentum {
     const NAME: &'static str = "sgd";
     const STATE: [Slot; 1] = [Slot::signed("momentum")];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
-    type Coef<F: Real> = Coef<F>;
+    declared!(Momentum, Coef);
 
-    fn values(&self) -> Vec<f64> {
-        self.list()
-    }
-    fn coef<F: Real>(&self, When { t, lr }: When) -> Coef<F> {
-        let share = if t == 1 { 1.0 } else { 1.0 - self.dampening };
+    fn coef<X: Scalar>(h: &Momentum<X>, When { t, lr }: When<X>, _: &mut [X]) -> Coef<X> {
+        let one = X::one();
+        let share = X::select(one.lt(t), one - h.dampening, one);
         // A constant gradient g ends in b = g·(1 − τ)/(1 − μ).
-        let metric = lr * (1.0 - self.dampening) / (1.0 - self.momentum);
-        Coef {
-            mu: F::from_f64(self.momentum),
-            share: F::from_f64(share),
-            lr: F::from_f64(lr),
-            metric: F::from_f64(metric),
-        }
+        let metric = lr * (one - h.dampening) / (one - h.momentum);
+        Coef { mu: h.momentum, share, lr, metric }
     }
     #[inline(always)]
     fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [b]: [F; 1]) -> (F, [F; 1]) {

@@ -6,10 +6,9 @@
 //! θ is the look-ahead point, at which the gradient is taken. Differs from Nesterov: μ is constant.
 
 use thalweg_core::Real;
-use thalweg_core::hyper::Hyper;
 
 use super::momentum::MOMENTUM;
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 hyper! {
     /// b ← μ b + g; θ ← θ − η (g + μ b).
@@ -18,27 +17,23 @@ hyper! {
     }
 }
 
-/// The scalars of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Coef<F> {
-    mu: F,
-    lr: F,
-    metric: F,
+coef! {
+    /// The scalars of a step.
+    pub struct Coef {
+        mu,
+        lr,
+        metric,
+    }
 }
 
 impl Rule<1> for Nesterov {
     const NAME: &'static str = "sgd";
     const STATE: [Slot; 1] = [Slot::signed("momentum")];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
-    type Coef<F: Real> = Coef<F>;
+    declared!(Nesterov, Coef);
 
-    fn values(&self) -> Vec<f64> {
-        self.list()
-    }
-    fn coef<F: Real>(&self, When { lr, .. }: When) -> Coef<F> {
+    fn coef<X: Scalar>(h: &Nesterov<X>, When { lr, .. }: When<X>, _: &mut [X]) -> Coef<X> {
         // A constant gradient g ends in b = g/(1 − μ), and g + μ b = b.
-        let metric = lr / (1.0 - self.momentum);
-        Coef { mu: F::from_f64(self.momentum), lr: F::from_f64(lr), metric: F::from_f64(metric) }
+        Coef { mu: h.momentum, lr, metric: lr / (X::one() - h.momentum) }
     }
     #[inline(always)]
     fn element<F: Real>(c: &Coef<F>, _theta: F, g: F, [b]: [F; 1]) -> (F, [F; 1]) {

@@ -17,34 +17,29 @@ use thalweg_core::hyper::{Hyper, Range};
 
 use super::adagrad::ratio;
 use super::momentum::MOMENTUM;
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// α.
 pub const ALPHA: Hyper = Hyper::new("alpha", 0.99, Range::UNIT, "decay α of the mean square per step");
 /// ε.
 pub const EPS: Hyper = Hyper::new("eps", 1e-8, Range::NON_NEGATIVE, "ε, added to the root; gradient units");
 
-/// The scalars of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Coef<F> {
-    a: F,
-    b: F,
-    mu: F,
-    lr: F,
-    eps: F,
-    /// η/(1 − μ): a constant g/d ends in b = g/d/(1 − μ).
-    metric: F,
+coef! {
+    /// The scalars of a step.
+    pub struct Coef {
+        a,
+        b,
+        mu,
+        lr,
+        eps,
+        /// η/(1 − μ): a constant g/d ends in b = g/d/(1 − μ).
+        metric,
+    }
 }
 
-fn coef<F: Real>(alpha: f64, eps: f64, momentum: f64, lr: f64) -> Coef<F> {
-    Coef {
-        a: F::from_f64(alpha),
-        b: F::from_f64(1.0 - alpha),
-        mu: F::from_f64(momentum),
-        lr: F::from_f64(lr),
-        eps: F::from_f64(eps),
-        metric: F::from_f64(lr / (1.0 - momentum)),
-    }
+fn coef<X: Scalar>(alpha: X, eps: X, momentum: X, lr: X) -> Coef<X> {
+    let one = X::one();
+    Coef { a: alpha, b: one - alpha, mu: momentum, lr, eps, metric: lr / (one - momentum) }
 }
 
 #[inline(always)]
@@ -67,15 +62,11 @@ macro_rules! rmsprop {
         impl Rule<$s> for $name {
             const NAME: &'static str = "rmsprop";
             const STATE: [Slot; $s] = [$($slot),*];
-            const HYPER: &'static [Hyper] = Self::DECLARED;
-            type Coef<F: Real> = Coef<F>;
+            declared!($name, Coef);
 
-            fn values(&self) -> Vec<f64> {
-                self.list()
-            }
-            fn coef<F: Real>(&self, When { lr, .. }: When) -> Coef<F> {
-                let momentum: fn(&Self) -> f64 = $momentum;
-                coef(self.alpha, self.eps, momentum(self), lr)
+            fn coef<X: Scalar>(h: &$name<X>, When { lr, .. }: When<X>, _: &mut [X]) -> Coef<X> {
+                let momentum: fn(&$name<X>) -> X = $momentum;
+                coef(h.alpha, h.eps, momentum(h), lr)
             }
             #[inline(always)]
             fn element<F: Real>($c: &Coef<F>, _theta: F, $g: F, [$($state),*]: [F; $s]) -> (F, [F; $s]) $element
@@ -90,7 +81,7 @@ macro_rules! rmsprop {
 
 rmsprop! {
     /// v ← α v + (1 − α) g²; θ ← θ − η g/(√v + ε).
-    RmsProp, 1, [Slot::non_negative("square")], { alpha = ALPHA; eps = EPS; }, |_| 0.0,
+    RmsProp, 1, [Slot::non_negative("square")], { alpha = ALPHA; eps = EPS; }, |_| X::zero(),
     |c, g, [v]| {
         let v = square(c, g, v);
         (-(c.lr * ratio(g, v.sqrt() + c.eps)), [v])
@@ -108,7 +99,7 @@ rmsprop! {
 }
 rmsprop! {
     /// [`RmsProp`] divided by the standard deviation of g, √(v − ḡ²) + ε, in place of its root mean square.
-    RmsPropCentered, 2, [Slot::non_negative("square"), Slot::signed("mean")], { alpha = ALPHA; eps = EPS; }, |_| 0.0,
+    RmsPropCentered, 2, [Slot::non_negative("square"), Slot::signed("mean")], { alpha = ALPHA; eps = EPS; }, |_| X::zero(),
     |c, g, [v, mean]| {
         let v = square(c, g, v);
         let mean = c.a * mean + c.b * g;

@@ -7,24 +7,30 @@
 use thalweg_core::Real;
 use thalweg_core::hyper::Hyper;
 
-use crate::rule::{Rule, Slot, When, hyper};
+use crate::rule::{Rule, Scalar, Slot, When};
 
-hyper! {
-    /// θ ← θ − η g.
-    pub struct Sgd {}
-}
+/// θ ← θ − η g.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sgd;
 
 impl Rule<0> for Sgd {
     const NAME: &'static str = "sgd";
     const STATE: [Slot; 0] = [];
-    const HYPER: &'static [Hyper] = Self::DECLARED;
+    const HYPER: &'static [Hyper] = &[];
+    type With<X: Scalar> = Sgd;
     type Coef<F: Real> = F;
 
     fn values(&self) -> Vec<f64> {
-        self.list()
+        vec![]
     }
-    fn coef<F: Real>(&self, when: When) -> F {
-        F::from_f64(when.lr)
+    fn with<X: Scalar>(_: &[X]) -> Sgd {
+        Sgd
+    }
+    fn coef<X: Scalar>(_: &Sgd, when: When<X>, _: &mut [X]) -> X {
+        when.lr
+    }
+    fn cast<F: Real>(lr: f64) -> F {
+        F::from_f64(lr)
     }
     #[inline(always)]
     fn element<F: Real>(&lr: &F, _theta: F, g: F, _: [F; 0]) -> (F, [F; 0]) {

@@ -95,6 +95,12 @@ impl Schedule {
         Self { curve, lr: Some(lr), hyper: vec![], lengths: vec![], warmup: WARMUP.default }
     }
 
+    /// The same curve from a rate of `factor` times its own.
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.lr = self.lr.map(|lr| lr * factor);
+        self
+    }
+
     /// Reads a number (a constant rate) or a curve, as in `cosine` or `step(0.1, every=2 epochs)`. A curve without `lr`
     /// leaves it open.
     ///

@@ -9,7 +9,7 @@ use thalweg_optim::rules::Build;
 use thalweg_optim::schedule::CURVES;
 use thalweg_optim::{Horizon, Schedule};
 
-use crate::common::{Run, both, layout, read, setup};
+use crate::common::{Run, both, layout, setup};
 use crate::reference::{F32, F64, Reference, Unit};
 use crate::trajectories::Case;
 
@@ -56,7 +56,7 @@ fn unit<F: Float>() -> (Unit, f64) {
 fn follow<F: Build>(
     file: &File,
     around: &Around,
-    each: &mut dyn FnMut(usize, &Run<F>, &thalweg_core::Report),
+    each: &mut dyn FnMut(usize, &mut Run<F>, &thalweg_core::Report),
 ) {
     let case = &around.case;
     let sizes: Vec<isize> =
@@ -69,7 +69,7 @@ fn follow<F: Build>(
     for (t, gradient) in file.gradients[&case.gradients].iter().enumerate() {
         let report = run.step(gradient);
         reference.step(gradient);
-        each(t, &run, &report);
+        each(t, &mut run, &report);
         let Some(row) = case.steps.iter().position(|&s| s == t + 1) else { continue };
         let near = |what: &str, ours: f64, recorded: f64, bound: f64, i: usize| {
             let place = format!("{} on {}, {what} {i}, step {}", case.expression, case.gradients, t + 1);
@@ -82,9 +82,8 @@ fn follow<F: Build>(
             near("θ", ours, case.theta[row][i], reference.theta(i).1, i);
         }
         if !around.averaged.is_empty() {
-            let average = run.optimizer.evaluation_weights().unwrap();
-            for (i, ours) in read(&layout, average).enumerate() {
-                near("average", ours.to_f64(), around.averaged[row][i], reference.average(i).1, i);
+            for (i, ours) in run.evaluated().unwrap().into_iter().enumerate() {
+                near("average", ours, around.averaged[row][i], reference.average(i).1, i);
             }
         }
     }
@@ -116,7 +115,7 @@ both! {
         for around in &file.ema {
             assert_eq!(around.averaged[0], around.case.theta[0], "the average starts at the first step's weights");
             follow::<F>(&file, around, &mut |_, run, _| {
-                assert!(run.optimizer.evaluation_weights().is_some());
+                assert!(run.evaluated().is_some());
             });
         }
     }

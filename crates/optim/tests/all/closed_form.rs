@@ -1,7 +1,7 @@
 //! Runs whose course is known: quadratics, first steps, constant gradients.
 
+use thalweg_optim::Rule;
 use thalweg_optim::rules::Adam;
-use thalweg_optim::{Rule, When};
 
 use crate::common::{Run, Visit, both, every_rule, layout, numbers, setup};
 
@@ -99,8 +99,7 @@ both! {
                     let before = run.values();
                     assert_eq!(run.step(&gradient).non_finite, None);
                     let after = run.values();
-                    let state = run.optimizer.state();
-                    let [square, mean] = ["square", "mean"].map(|n| state.iter().find(|s| s.0 == n).unwrap().1);
+                    let [square, mean] = ["square", "mean"].map(|n| run.slot(n));
                     for (i, g) in gradient.iter().enumerate() {
                         assert!((after[i] - before[i]) * g <= 0.0, "{rule} climbs");
                         if square[i] < mean[i] * mean[i] {
@@ -122,7 +121,7 @@ fn adams_metric_is_right_from_the_first_step() {
     let rule = Adam::default();
     let mut state = [0.0; 2];
     for t in 1..=100 {
-        let coef = rule.coef::<f64>(When { t, lr: 0.01 });
+        let coef = crate::common::coef(&rule, f64::from(t), 0.01);
         let (u, new) = Adam::element(&coef, 1.0, 2.0, state);
         state = new;
         // At most t roundings of each moment, and the 1000 ε by which 1 − β₂ᵗ cancels.
@@ -142,7 +141,7 @@ fn a_constant_gradient_ends_in_the_metric() {
                 let mut state: [f64; S] = std::array::from_fn(|k| rule.initial(k));
                 let mut last = (0.0, 0.0);
                 for t in 1..=20_000 {
-                    let coef = rule.coef::<f64>(When { t, lr: 0.01 });
+                    let coef = crate::common::coef(&rule, f64::from(t), 0.01);
                     let (u, new) = R::element(&coef, 1.0, g, state);
                     state = new;
                     last = (u, -R::metric(&coef, state) * g);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{
-    At, Float, Grads, Kind, Layout, NoOracle, Optimizer, Params, Penalty, Report, Threads, Total,
+    At, Float, Grads, Kind, Layout, Memory, NoOracle, Optimizer, Params, Penalty, Report, Total,
 };
 use thalweg_optim::rules::{
     ALL, Adagrad, Adam, AmsGrad, Build, Entry, Momentum, Nesterov, RmsProp, RmsPropCentered,
     RmsPropCenteredMomentum, RmsPropMomentum, Sgd,
 };
-use thalweg_optim::{Horizon, Plan, Rule, Setup};
+use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
 
 /// Tensors of these sizes: weights, but for those of a negative size, which are biases.
 pub fn layout(sizes: &[isize]) -> Arc<Layout> {
@@ -25,7 +25,7 @@ pub fn layout(sizes: &[isize]) -> Arc<Layout> {
 
 /// A run of 100 steps on one thread; decay reaches biases, as in PyTorch.
 pub fn setup() -> Setup {
-    Setup { horizon: Horizon { steps: 100, per_epoch: 10 }, threads: Threads::serial(), decay_biases: true }
+    Setup { horizon: Horizon { steps: 100, per_epoch: 10 }, ..Setup::default() }
 }
 
 /// An optimizer and what it works on.
@@ -42,7 +42,7 @@ impl<F: Build> Run<F> {
     pub fn new(expression: &str, layout: &Arc<Layout>, setup: &Setup, theta: &[f64]) -> Self {
         let plan = Plan::parse(expression).unwrap_or_else(|e| panic!("{e}"));
         let mut run = Self {
-            optimizer: plan.build(layout, setup),
+            optimizer: plan.build(layout, setup).unwrap_or_else(|e| panic!("{e}")),
             theta: Params::zeros(layout),
             grads: Grads::zeros(layout),
             penalty: Penalty::default(),
@@ -77,18 +77,70 @@ impl<F: Build> Run<F> {
         self.theta.values().map(Float::to_f64).collect()
     }
 
-    /// Every bit of parameters and memory (the average is memory), without padding.
-    pub fn bits(&self) -> Vec<u64> {
+    /// Every bit of parameters and tensors' memory (the average is memory), slot by slot.
+    pub fn bits(&mut self) -> Vec<u64> {
         let mut all: Vec<u64> = self.theta.values().map(Float::bits).collect();
-        for (_, buffer) in self.optimizer.state() {
-            all.extend(read(self.theta.layout(), buffer).map(Float::bits));
-        }
+        self.optimizer.visit_state(&mut |_, memory| match memory {
+            Memory::F32(x) => all.extend(x.iter().map(|x| x.bits())),
+            Memory::F64(x) => all.extend(x.iter().map(|x| x.bits())),
+            Memory::Bf16(x) => all.extend(x.iter().map(|&x| u64::from(x))),
+            Memory::U8(x) => all.extend(x.iter().map(|&x| u64::from(x))),
+            Memory::Scalar(_) | Memory::Count(_) => {}
+        });
         all
     }
 
-    /// The names of the memory.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.optimizer.state().into_iter().map(|(name, _)| name).collect()
+    /// All memory by name, counts and scalars included.
+    pub fn memory(&mut self) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        self.optimizer.visit_state(&mut |name, memory| all.push((name.to_string(), memory.to_bytes())));
+        all
+    }
+
+    /// Restores what [`Run::memory`] gave.
+    pub fn restore(&mut self, memory: &[(String, Vec<u8>)]) {
+        let mut left = memory.iter();
+        self.optimizer.visit_state(&mut |name, mut memory| {
+            let (saved, bytes) = left.next().expect("as many pieces as were saved");
+            assert_eq!(saved, name);
+            assert!(memory.copy_from(bytes), "{name} has another size");
+        });
+        assert!(left.next().is_none(), "nobody takes the rest");
+    }
+
+    /// The numbers of one slot over all tensors, in f64.
+    pub fn slot(&mut self, slot: &str) -> Vec<f64> {
+        let mut all = Vec::new();
+        self.optimizer.visit_state(&mut |name, memory| {
+            if name.split_once('/').is_some_and(|(_, s)| s == slot) {
+                match memory {
+                    Memory::F32(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+                    Memory::F64(x) => all.extend_from_slice(x),
+                    other => panic!("{name} is {}", other.dtype()),
+                }
+            }
+        });
+        all
+    }
+
+    /// The names of the slots that tensors have memory in.
+    pub fn names(&mut self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        self.optimizer.visit_state(&mut |name, _| {
+            if let Some((_, slot)) = name.split_once('/')
+                && !all.iter().any(|s| s == slot)
+            {
+                all.push(slot.to_string());
+            }
+        });
+        all
+    }
+
+    /// The weights to evaluate, where they are not the parameters themselves.
+    pub fn evaluated(&mut self) -> Option<Vec<f64>> {
+        let layout = Arc::clone(self.theta.layout());
+        let weights = self.optimizer.evaluation_weights(&self.theta)?;
+        Some(read(&layout, weights).map(Float::to_f64).collect())
     }
 }
 
@@ -175,7 +227,7 @@ pub fn kinds() -> Vec<String> {
     let layout = layout(&[1]);
     let mut kept = Vec::new();
     for entry in ALL {
-        let mut seen: Vec<Vec<&str>> = Vec::new();
+        let mut seen: Vec<Vec<String>> = Vec::new();
         for text in settings(entry) {
             let names = Run::<f64>::new(&text, &layout, &setup(), &[0.0]).names();
             if seen.iter().filter(|n| **n == names).count() < 2 {
@@ -185,6 +237,11 @@ pub fn kinds() -> Vec<String> {
         }
     }
     kept
+}
+
+/// The coefficients of a step of a rule without scalars of its own.
+pub fn coef<R: Rule<S>, const S: usize>(rule: &R, t: f64, lr: f64) -> R::Coef<f64> {
+    R::coef(&R::with(&rule.values()), When { t, lr }, &mut [])
 }
 
 /// Something to do with every type of rule.

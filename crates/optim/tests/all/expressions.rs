@@ -248,8 +248,7 @@ fn a_stage_has_its_place() {
     assert_eq!(error("adam | clip(1)"), "clip stands before the rule\n  adam | clip(1)\n         ^^^^");
     assert_eq!(error("ema | adam"), "ema stands after the rule\n  ema | adam\n  ^^^");
     assert_eq!(error("clip(1)"), "a chain needs a rule, as in clip(1) | adam\n  clip(1)\n  ^^^^^^^");
-    assert!(error("{ weight: adam; rest: sgd }").starts_with("groups of parameters are not built yet"));
-    assert!(error("adam until 50% then sgd").starts_with("\"until … then\" is not built yet"));
+    assert!(error("{ weight: adam; weight: sgd }").starts_with("the group \"weight\" stands here twice"));
     assert!(error("").starts_with("expected a name, found the end"));
 }
 
@@ -296,7 +295,7 @@ fn an_open_rate_can_be_filled() {
             built.starts_with(&format!("{}(lr={}", entry.name, thalweg_core::expr::number(entry.lr))),
             "{built}"
         );
-        plan.lr = Some(Schedule::parse("cosine").unwrap());
+        *plan.lr_mut() = Some(Schedule::parse("cosine").unwrap());
         assert!(plan.lr_is_open(), "the curve is known, its rate is not");
         assert_eq!(Plan::parse(&plan.to_string()).unwrap().to_string(), plan.to_string());
         plan.fill_lr(0.25);

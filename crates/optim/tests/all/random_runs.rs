@@ -53,8 +53,7 @@ fn agree<F: Build>(expression: &str, l2: f64, n: usize, seed: u64, scale: f64, s
             assert!(reference.beyond(F::MAX.to_f64()), "{expression}: nothing overflows at step {step}");
             return false;
         }
-        let averages =
-            run.optimizer.evaluation_weights().map(|a| crate::common::read(&layout, a).collect::<Vec<F>>());
+        let averages = run.evaluated();
         for (i, ours) in run.values().into_iter().enumerate() {
             let mut close = |what: &str, ours: f64, (value, bound): (f64, f64)| {
                 assert!(ours.is_finite());
@@ -67,7 +66,7 @@ fn agree<F: Build>(expression: &str, l2: f64, n: usize, seed: u64, scale: f64, s
             };
             close("θ", ours, reference.theta(i));
             if let Some(averages) = &averages {
-                close("average", averages[i].to_f64(), reference.average(i));
+                close("average", averages[i], reference.average(i));
             }
         }
     }

@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use thalweg_core::{Float, StepError, Threads};
 use thalweg_optim::rules::{Adagrad, Adam, Momentum, Sgd};
-use thalweg_optim::{Around, Rule, Span, When, step, sweep};
+use thalweg_optim::{Around, Gradient, Rule, Span, Sweep, View, step, sweep};
 
-use crate::common::{Run, Visit, all_settings, every_rule, layout, numbers, setup};
+use crate::common::{Run, Visit, all_settings, coef, every_rule, layout, numbers, setup};
 
 #[test]
 fn every_rule_of_the_registry_is_visited() {
-    struct Names(BTreeSet<Vec<&'static str>>);
+    struct Names(BTreeSet<Vec<String>>);
     impl Visit for Names {
         fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
-            self.0.insert(R::STATE.iter().map(|s| s.name).collect());
+            self.0.insert(R::STATE.iter().map(|s| s.name.to_string()).collect());
         }
     }
     let mut names = Names(BTreeSet::new());
     every_rule(&mut names);
     for rule in all_settings() {
-        let run = Run::<f32>::new(&rule, &layout(&[1]), &setup(), &[0.0]);
+        let mut run = Run::<f32>::new(&rule, &layout(&[1]), &setup(), &[0.0]);
         assert!(
             names.0.contains(&run.names()),
             "{rule} has a memory that no rule here has: {:?}",
@@ -45,6 +45,28 @@ impl<F: Float> Shifted<F> {
     fn get(&mut self) -> &mut [F] {
         &mut self.all[self.offset..]
     }
+}
+
+/// A span of plain slices.
+fn span<'a, F, const S: usize>(
+    theta: &'a mut [F],
+    grad: &'a mut [F],
+    state: [&'a mut [F]; S],
+    around: Around,
+) -> Span<'a, F, S> {
+    Span {
+        theta: View::Own(theta),
+        master: None,
+        grad: Gradient::Clear(grad),
+        state: state.map(View::Own),
+        average: None,
+        around,
+        place: 0,
+    }
+}
+
+fn how(threads: &Threads) -> Sweep<'_> {
+    Sweep { threads, seed: 0, step: 1, squares: false }
 }
 
 const AROUND: Around = Around { scale: 0.5, clip: 30.0, decay: 0.01, keep: 0.99, l1: 0.01, average: 0.1 };
@@ -75,15 +97,18 @@ fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(
         let mut start = 0;
         for &end in cuts.iter().chain([&n]) {
             spans.push(Span {
-                theta: theta.split_off_mut(..end - start).unwrap(),
-                grad: grad.split_off_mut(..end - start).unwrap(),
-                state: state.each_mut().map(|s| s.split_off_mut(..end - start).unwrap()),
+                theta: View::Own(theta.split_off_mut(..end - start).unwrap()),
+                master: None,
+                grad: Gradient::Clear(grad.split_off_mut(..end - start).unwrap()),
+                state: state.each_mut().map(|s| View::Own(s.split_off_mut(..end - start).unwrap())),
                 average: average.split_off_mut(..end - start),
                 around: AROUND,
+                place: start as u64,
             });
             start = end;
         }
-        let bad = sweep(&rule, When { t, lr: 0.01 }, spans, threads).unwrap();
+        let coef = R::cast::<F>(coef(&rule, t as f64, 0.01));
+        let bad = sweep::<R, F, S>(&coef, spans, how(threads)).unwrap().bad;
         assert!(bad.is_none_or(|place| place == n / 3 && t == 2), "{}: {bad:?} at {t}", R::NAME);
     }
     let rest = state.iter_mut().flat_map(|s| s.get().iter().map(|x| x.bits()).collect::<Vec<_>>());
@@ -154,9 +179,9 @@ fn the_first_overflow_is_reported_whoever_meets_it() {
         let (a, b) = theta.split_at_mut(50_000);
         let (ga, gb) = grad.split_at_mut(50_000);
         let around = Around { scale: 2.0, ..Around::NOTHING };
-        let span = |theta, grad| Span { theta, grad, state: [], average: None, around };
-        let found = sweep(&Sgd {}, When { t: 1, lr: 0.5 }, vec![span(a, ga), span(b, gb)], &threads).unwrap();
-        assert_eq!(found, Some(first));
+        let spans = vec![span(a, ga, [], around), span(b, gb, [], around)];
+        let found = sweep::<Sgd, f64, 0>(&0.5, spans, how(&threads)).unwrap();
+        assert_eq!(found.bad, Some(first));
         for (i, &x) in theta.iter().enumerate() {
             assert_eq!(x, if bad.contains(&i) { 1.0 } else { 0.0 }, "{i}");
         }
@@ -175,9 +200,10 @@ fn a_gradient_that_is_not_finite_is_never_clipped_to_one_that_is() {
                     let (mut theta, mut grad, mut memory) = ([1.0; 3], [1.0, bad, 1.0], [[0.5f64; 3]; S]);
                     let around = Around { clip, l1: 0.1, ..Around::NOTHING };
                     let state = memory.each_mut().map(|s| &mut s[..]);
-                    let span = Span { theta: &mut theta, grad: &mut grad, state, average: None, around };
-                    let found = sweep(&R::default(), When { t: 1, lr: 0.1 }, vec![span], &Threads::serial());
-                    assert_eq!(found, Ok(Some(1)), "{} given {bad}", R::NAME);
+                    let spans = vec![span(&mut theta, &mut grad, state, around)];
+                    let coef = coef(&R::default(), 1.0, 0.1);
+                    let found = sweep::<R, f64, S>(&coef, spans, how(&Threads::serial())).unwrap();
+                    assert_eq!(found.bad, Some(1), "{} given {bad}", R::NAME);
                     assert!(theta[1] == 1.0 && memory.iter().all(|s| s[1] == 0.5), "{} given {bad}", R::NAME);
                     assert!(theta[0] < 1.0 && theta[0] == theta[2]);
                     assert_eq!(grad, [0.0; 3]);
@@ -218,11 +244,11 @@ fn a_wrong_length_is_named_and_nothing_is_written() {
     assert_eq!(go(4, 4, 0).to_string(), "v has 0 numbers where the parameters have 4");
     // The second of two spans is wrong: the first is not written either.
     let (mut a, mut b, mut ga, mut gb) = ([1.0f64; 2], [1.0; 2], [1.0; 2], [1.0; 3]);
-    let first = Span { theta: &mut a, grad: &mut ga, state: [], average: None, around: Around::NOTHING };
+    let first = span(&mut a, &mut ga, [], Around::NOTHING);
     let mut copy = [0.0; 1];
     let average = Some(&mut copy[..]);
-    let second = Span { theta: &mut b, grad: &mut gb[..2], state: [], average, around: Around::NOTHING };
-    let error = sweep(&Sgd {}, When { t: 1, lr: 1.0 }, vec![first, second], &Threads::serial()).unwrap_err();
+    let second = Span { average, ..span(&mut b, &mut gb[..2], [], Around::NOTHING) };
+    let error = sweep::<Sgd, f64, 0>(&1.0, vec![first, second], how(&Threads::serial())).unwrap_err();
     assert_eq!(error, StepError::Length { what: "the averaged copy", expected: 2, found: 1 });
     assert_eq!((a, ga), ([1.0; 2], [1.0; 2]));
 }

@@ -1,7 +1,7 @@
 //! Optimizers side by side on a function of the plane: where each one goes.
 
 use serde::Serialize;
-use thalweg_core::{At, Batch, Grads, NoOracle, Objective, Params, Penalty, Threads};
+use thalweg_core::{At, Batch, Grads, NoOracle, Objective, Params, Penalty};
 use thalweg_models::functions::{Entry, Function};
 use thalweg_optim::{Horizon, Plan, Setup};
 
@@ -82,8 +82,8 @@ fn walk(entry: &'static Entry, start: (f64, f64), steps: usize, plan: &Plan) -> 
     let function = Function::new(entry);
     let layout = Objective::<f64>::layout(&function);
     let horizon = Horizon { steps: steps as u64, per_epoch: 1 };
-    let setup = Setup { horizon, threads: Threads::serial(), decay_biases: true };
-    let mut optimizer = plan.build::<f64>(layout, &setup);
+    let setup = Setup { horizon, ..Setup::default() };
+    let mut optimizer = plan.build::<f64>(layout, &setup).expect("one tensor is in one group");
     let mut theta: Params<f64> = function.at(start.0, start.1);
     let mut grads = Grads::zeros(layout);
     let (mut points, mut values) = (vec![start], vec![(entry.value)(start.0, start.1)]);
@@ -95,7 +95,7 @@ fn walk(entry: &'static Entry, start: (f64, f64), steps: usize, plan: &Plan) -> 
         if t == 1 {
             lr = report.lr;
         }
-        let evaluated = optimizer.evaluation_weights().unwrap_or(theta.flat());
+        let evaluated = optimizer.evaluation_weights(&theta).unwrap_or(theta.flat());
         let (x, y) = (evaluated[0], evaluated[1]);
         let value = (entry.value)(x, y);
         if report.non_finite.is_some() || !value.is_finite() {

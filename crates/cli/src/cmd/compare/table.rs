@@ -109,8 +109,8 @@ fn members(args: &args::Compare, training: &args::Training) -> Result<Vec<Member
     let batch = |text: &str| text.parse::<BatchSize>().map_err(|e| Failure::usage(format!("--batches: {e}")));
     let parse = |text: &str| -> Result<Plan, Failure> {
         let mut plan = Plan::parse(text).map_err(Failure::usage)?;
-        if let (None, Some(schedule)) = (&plan.lr, &training.schedule) {
-            plan.lr = Some(Schedule::parse(schedule).map_err(Failure::usage)?);
+        if let Some(schedule) = &training.schedule {
+            plan.fill_schedule(&Schedule::parse(schedule).map_err(Failure::usage)?);
         }
         if let Some(lr) = training.lr {
             plan.fill_lr(lr);

@@ -1,0 +1,406 @@
+//! [`Assembled`]: the optimizer that a plan builds: chains over groups of tensors, one phase after the other.
+
+use std::sync::Arc;
+
+use thalweg_core::{
+    At, Buffer, Float, Grads, Layout, Memory, Needs, Optimizer, Oracle, Params, Report, StepError, Tensor,
+    Total,
+};
+
+use crate::chain::clip;
+use crate::driver::{Gradient, norm};
+use crate::format::View;
+use crate::method::{After, Before, Decay, Done, Method, Part, Step};
+use crate::plan::{Plan, Setup};
+use crate::rules::Build;
+use crate::schedule::{Horizon, Schedule};
+
+/// A stage before the rule, in the order in which they stand.
+pub(crate) enum Early<F: Float> {
+    /// Clipping of the global norm.
+    Clip(f64),
+    /// Clipping by value.
+    ClipValue(f64),
+    /// A pass over the gradients.
+    Pass(Box<dyn Before<F>>),
+}
+
+/// One chain over its tensors.
+pub(crate) struct Chain<F: Float> {
+    /// Where it stands in names of its state: empty for the only chain.
+    pub name: String,
+    /// The numbers of its tensors in the layout, in order.
+    pub tensors: Vec<usize>,
+    pub lr: Schedule,
+    pub horizon: Horizon,
+    /// The loop's steps before its phase began.
+    pub from: u64,
+    pub decay: (f64, Decay),
+    pub early: Vec<Early<F>>,
+    pub method: Box<dyn Method<F>>,
+    pub late: Vec<Box<dyn After<F>>>,
+    pub ema: Option<f64>,
+    /// The averaged copy over the whole layout. NaN: the average has not begun. It is state, so it is saved, and a first step
+    /// that writes nothing cannot spoil it.
+    pub average: Option<Buffer<F>>,
+    /// Its own steps so far.
+    pub t: u64,
+}
+
+/// An optimizer over flat parameters, as a [`Plan`] describes it.
+pub(crate) struct Assembled<F: Build> {
+    plan: Plan,
+    expression: String,
+    layout: Arc<Layout>,
+    setup: Setup,
+    phase: u64,
+    chains: Vec<Chain<F>>,
+    evaluated: Option<Buffer<F>>,
+}
+
+/// Parameters and gradients of a step, tensor by tensor.
+pub(crate) struct Parts<'a, F: Float> {
+    pub parts: Vec<Part<'a, F>>,
+    pub total: Total,
+}
+
+impl<F: Build> Assembled<F> {
+    pub fn new(plan: &Plan, layout: &Arc<Layout>, setup: &Setup) -> Self {
+        let mut assembled = Self {
+            plan: plan.clone(),
+            expression: plan.to_string(),
+            layout: Arc::clone(layout),
+            setup: setup.clone(),
+            phase: 0,
+            chains: vec![],
+            evaluated: None,
+        };
+        assembled.enter(0);
+        assembled
+    }
+
+    /// Starts a phase: its chains are new.
+    fn enter(&mut self, phase: u64) {
+        self.phase = phase;
+        self.chains = self.plan.chains(phase as usize, &self.layout, &self.setup);
+        for chain in &mut self.chains {
+            chain.average = chain.ema.map(|_| {
+                let mut buffer = Buffer::zeros(self.layout.buffer_len());
+                for &i in &chain.tensors {
+                    buffer[self.layout.tensors()[i].range()].fill(F::NAN);
+                }
+                buffer
+            });
+        }
+    }
+
+    /// Whether every chain works coordinate by coordinate, so that parameters may be compressed and gradients borrowed.
+    pub fn is_elementwise(&self) -> bool {
+        self.chains.iter().all(|c| {
+            c.method.elementwise()
+                && c.late.is_empty()
+                && c.early.iter().all(|e| !matches!(e, Early::Pass(_)))
+        })
+    }
+
+    /// One step over tensors wherever they lie.
+    pub fn step_parts(
+        &mut self,
+        at: At,
+        parts: Parts<'_, F>,
+        oracle: &mut dyn Oracle<F>,
+    ) -> Result<Report, StepError> {
+        let Parts { parts, total } = parts;
+        if total.weight.is_nan() || total.weight <= 0.0 {
+            return Err(StepError::NoWeight);
+        }
+        while let Some(end) = self.plan.end_of(self.phase as usize, self.setup.horizon) {
+            if at.step <= end {
+                break;
+            }
+            self.enter(self.phase + 1);
+        }
+        let mut report = Report { lr: f64::NAN, ..Report::default() };
+        let mut total_norm = 0.0;
+        let mut parts: Vec<Option<Part<'_, F>>> = parts.into_iter().map(Some).collect();
+        let mut lots = Vec::with_capacity(self.chains.len());
+        for chain in &self.chains {
+            let lot: Vec<Part<'_, F>> = chain.tensors.iter().filter_map(|&i| parts[i].take()).collect();
+            lots.push(lot);
+        }
+        if self.setup.check {
+            for lot in &lots {
+                let grads: Vec<&[F]> = lot.iter().map(Part::gradient).collect();
+                let norm = norm(&grads, f64::INFINITY, &self.setup.threads);
+                total_norm = libm::hypot(total_norm, norm);
+                if norm.is_finite() {
+                    continue;
+                }
+                for part in lot {
+                    if let Some(place) = part.gradient().iter().position(|g| !g.is_finite()) {
+                        report.non_finite.get_or_insert(part.tensor.offset + place);
+                    }
+                }
+            }
+            if report.non_finite.is_some() {
+                report.grad_norm = f64::NAN;
+                report.lr = self.chains.first().map_or(f64::NAN, |c| c.lr.rate(at.step - c.from, c.horizon));
+                return Ok(report);
+            }
+        }
+        let checked = self.setup.check;
+        for (chain, lot) in self.chains.iter_mut().zip(lots) {
+            let done =
+                chain.step(at, total, lot, &self.layout, &self.setup, oracle, !checked, &mut report)?;
+            if report.lr.is_nan() {
+                report.lr = done.lr.unwrap_or_else(|| chain.lr.rate(at.step - chain.from, chain.horizon));
+            }
+            total_norm = libm::hypot(total_norm, done.norm.filter(|_| !checked).unwrap_or(0.0));
+            if let Some((index, place)) = done.bad {
+                report.non_finite.get_or_insert(self.layout.tensors()[index].offset + place);
+            }
+        }
+        report.grad_norm = total_norm / total.weight;
+        Ok(report)
+    }
+
+    /// The weights to evaluate of each tensor into a buffer; `None` where all are θ itself.
+    fn evaluated(&mut self, theta: &[F]) -> Option<&[F]> {
+        let layout = Arc::clone(&self.layout);
+        let tensors = layout.tensors();
+        let mut any = false;
+        let buffer = self.evaluated.get_or_insert_with(|| Buffer::zeros(layout.buffer_len()));
+        for chain in &mut self.chains {
+            for (nth, &i) in chain.tensors.iter().enumerate() {
+                let range = tensors[i].range();
+                let averaged = chain.average.as_ref().map(|a| &a[range.clone()]);
+                let averaged = averaged.filter(|a| a.first().is_some_and(|x| !x.to_f64().is_nan()));
+                let late = chain.late.iter().rev().find_map(|l| l.evaluation(nth));
+                let (theta, out) = (&theta[range.clone()], &mut buffer[range]);
+                match averaged.or(late) {
+                    Some(weights) => {
+                        out.copy_from_slice(weights);
+                        any = true;
+                    }
+                    None if chain.t > 0 && chain.method.evaluation(nth, theta, out) => any = true,
+                    None => out.copy_from_slice(theta),
+                }
+            }
+        }
+        any.then_some(&self.evaluated.as_ref()?[..])
+    }
+}
+
+impl<F: Build> Chain<F> {
+    #[allow(clippy::too_many_arguments, reason = "called in one place")]
+    fn step(
+        &mut self,
+        at: At,
+        total: Total,
+        parts: Vec<Part<'_, F>>,
+        layout: &Arc<Layout>,
+        setup: &Setup,
+        oracle: &mut dyn Oracle<F>,
+        squares: bool,
+        report: &mut Report,
+    ) -> Result<Done, StepError> {
+        let lr = self.lr.rate(at.step - self.from, self.horizon);
+        let mut step = Step {
+            at,
+            t: self.t + 1,
+            lr,
+            scale: 1.0 / total.weight,
+            limit: f64::INFINITY,
+            decay: self.decay,
+            decay_biases: setup.decay_biases,
+            average: self.ema.map_or(0.0, |decay| 1.0 - decay),
+            parts,
+            layout,
+            total,
+            oracle,
+            threads: &setup.threads,
+            seed: setup.seed,
+            squares: false,
+        };
+        // A sum of squares from the sweep itself costs no pass over memory; in f64 it may overflow, and the careful norm is taken.
+        step.squares = squares && self.method.elementwise() && F::BYTES == 4;
+        let mut known = None;
+        if squares && !step.squares {
+            known = Some(gradient_norm(&step, f64::INFINITY));
+        }
+        for early in &mut self.early {
+            match early {
+                Early::Clip(max) => {
+                    // Cutting at c and then scaling by f is scaling by f and then cutting at c·f.
+                    let raw =
+                        if step.limit == f64::INFINITY { f64::INFINITY } else { step.limit / step.scale };
+                    let norm = gradient_norm(&step, raw);
+                    let factor = clip::factor(norm * step.scale, *max);
+                    step.scale *= factor;
+                    step.limit *= factor;
+                    report.clipped |= factor < 1.0;
+                }
+                Early::ClipValue(limit) => step.limit = step.limit.min(*limit),
+                Early::Pass(before) => {
+                    if step.limit < f64::INFINITY {
+                        let (scale, limit) = (F::from_f64(step.scale), F::from_f64(step.limit));
+                        for part in &mut step.parts {
+                            for g in part.grad() {
+                                *g = (*g * scale).at_most(limit).at_least(-limit) + F::zero() * *g;
+                            }
+                        }
+                        (step.scale, step.limit) = (1.0, f64::INFINITY);
+                    }
+                    before.before(&mut step)?;
+                }
+            }
+        }
+        let fused = self.method.elementwise();
+        let mut rest: &mut [F] = match &mut self.average {
+            Some(average) => average,
+            None => &mut [],
+        };
+        if self.ema.is_some() {
+            let mut from = 0;
+            for part in &mut step.parts {
+                let range = part.tensor.range();
+                part.average = Some(take(&mut rest, range.start - from, range.len()));
+                from = range.end;
+            }
+        }
+        let mut done = self.method.step(&mut step)?;
+        done.norm = done.norm.or(known);
+        self.t += 1;
+        if !fused && self.ema.is_some() {
+            let share = step.average;
+            for part in &mut step.parts {
+                let Some(copy) = part.average.take() else { continue };
+                crate::vector::each(&setup.threads, copy, part.theta(), |copy, theta| {
+                    crate::driver::average(copy, theta, share);
+                });
+            }
+        }
+        if !self.late.is_empty() {
+            let mut theta: Vec<&mut [F]> = Vec::with_capacity(step.parts.len());
+            for part in step.parts {
+                match part.theta {
+                    View::Own(theta_of) => theta.push(theta_of),
+                    _ => unreachable!("compressed parameters have no stage after the rule"),
+                }
+            }
+            self.late.iter_mut().for_each(|late| late.after(self.t, &mut theta, &setup.threads));
+        }
+        Ok(done)
+    }
+
+    fn visit(&mut self, layout: &Layout, visit: &mut dyn FnMut(&str, Memory<'_>)) {
+        let tensors: Vec<&Tensor> = self.tensors.iter().map(|&i| &layout.tensors()[i]).collect();
+        let prefix = self.name.clone();
+        let mut named = |name: &str, memory: Memory<'_>| {
+            if name.contains('/') { visit(name, memory) } else { visit(&format!("{prefix}{name}"), memory) }
+        };
+        named("step", Memory::Count(&mut self.t));
+        for early in &mut self.early {
+            if let Early::Pass(before) = early {
+                before.visit_state(&tensors, &mut named);
+            }
+        }
+        self.method.visit_state(&tensors, &mut named);
+        if let Some(average) = &mut self.average {
+            for tensor in &tensors {
+                named(&format!("{}/average", tensor.name), F::memory(&mut average[tensor.range()]));
+            }
+        }
+        for late in &mut self.late {
+            late.visit_state(&tensors, &mut named);
+        }
+    }
+}
+
+/// ‖g‖₂ of the sums as they stand, each number cut to ± `limit` first.
+fn gradient_norm<F: Float>(step: &Step<'_, '_, F>, limit: f64) -> f64 {
+    let grads: Vec<&[F]> = step.parts.iter().map(Part::gradient).collect();
+    norm(&grads, limit, step.threads)
+}
+
+impl<F: Build> Optimizer<F> for Assembled<F> {
+    fn needs(&self) -> Needs {
+        self.chains.iter().fold(Needs::default(), |needs, chain| {
+            let early = chain.early.iter().map(|e| match e {
+                Early::Pass(before) => before.needs(),
+                _ => Needs::default(),
+            });
+            early.fold(needs.and(chain.method.needs()), Needs::and)
+        })
+    }
+
+    fn step(
+        &mut self,
+        at: At,
+        theta: &mut Params<F>,
+        grads: &mut Grads<F>,
+        oracle: &mut dyn Oracle<F>,
+    ) -> Result<Report, StepError> {
+        let expected = self.layout.buffer_len();
+        for (what, found) in
+            [("the parameter buffer", theta.flat().len()), ("the gradient", grads.flat().len())]
+        {
+            if found != expected {
+                return Err(StepError::Length { what, expected, found });
+            }
+        }
+        let total = grads.total;
+        let layout = Arc::clone(&self.layout);
+        let mut parts = Vec::with_capacity(layout.tensors().len());
+        let (mut theta, mut grad) = (theta.flat_mut(), grads.flat_mut());
+        let mut from = 0;
+        for (index, tensor) in layout.tensors().iter().enumerate() {
+            let (skip, len) = (tensor.offset - from, tensor.len());
+            parts.push(Part {
+                index,
+                tensor,
+                theta: View::Own(take(&mut theta, skip, len)),
+                master: None,
+                grad: Gradient::Clear(take(&mut grad, skip, len)),
+                average: None,
+                place: tensor.offset as u64,
+            });
+            from = tensor.offset + len;
+        }
+        let report = self.step_parts(at, Parts { parts, total }, oracle)?;
+        if !report.waiting {
+            if report.non_finite.is_some() || report.skipped {
+                grads.clear();
+            }
+            grads.total = Total::default();
+        }
+        Ok(report)
+    }
+
+    fn evaluation_weights(&mut self, theta: &Params<F>) -> Option<&[F]> {
+        self.evaluated(theta.flat())
+    }
+
+    fn expression(&self) -> String {
+        self.expression.clone()
+    }
+
+    fn visit_state(&mut self, visit: &mut dyn FnMut(&str, Memory<'_>)) {
+        let mut phase = self.phase;
+        visit("phase", Memory::Count(&mut phase));
+        if phase != self.phase {
+            self.enter(phase);
+        }
+        let layout = Arc::clone(&self.layout);
+        for chain in &mut self.chains {
+            chain.visit(&layout, visit);
+        }
+    }
+}
+
+/// The `len` numbers after the next `skip`; `rest` starts behind them then.
+pub(crate) fn take<'a, F>(rest: &mut &'a mut [F], skip: usize, len: usize) -> &'a mut [F] {
+    let (taken, after) = std::mem::take(rest)[skip..].split_at_mut(len);
+    *rest = after;
+    taken
+}

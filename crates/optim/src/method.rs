@@ -1,0 +1,199 @@
+//! [`Method`]: what moves the parameters of a chain; [`Before`] and [`After`]: what stands around it.
+//!
+//! A chain `clip(1) | adamw | lookahead(5)` is built of one [`Method`] and the stages before and after it. Elementwise rules share
+//! one method, which calls the driver; rules that look at a tensor's shape or at the whole vector are methods of their own.
+
+use std::sync::Arc;
+
+use thalweg_core::{At, Float, Kind, Layout, Memory, Needs, Oracle, StepError, Tensor, Threads, Total};
+
+use crate::driver::{Around, Gradient};
+use crate::format::View;
+
+/// A tensor of a chain at a step.
+#[derive(Debug)]
+pub(crate) struct Part<'a, F> {
+    /// Its number in the layout.
+    pub index: usize,
+    /// Its name, shape, axes and kind.
+    pub tensor: &'a Tensor,
+    /// The parameters.
+    pub theta: View<'a, F>,
+    /// The parameters in full precision where `theta` is a rounded copy.
+    pub master: Option<&'a mut [F]>,
+    /// The gradient: a sum over rows, to be multiplied by [`Step::scale`].
+    pub grad: Gradient<'a, F>,
+    /// The averaged copy that the driver keeps in its sweep.
+    pub average: Option<&'a mut [F]>,
+    /// The place of the first number among all parameters.
+    pub place: u64,
+}
+
+impl<F: Float> Part<'_, F> {
+    /// Parameters and gradient as plain slices. Only elementwise rules meet anything else: what builds a chain sees to it.
+    pub fn both(&mut self) -> (&mut [F], &mut [F]) {
+        match (&mut self.theta, &mut self.grad) {
+            (View::Own(theta), Gradient::Clear(grad)) => (theta, grad),
+            _ => unreachable!("compressed parameters and borrowed gradients are for elementwise rules"),
+        }
+    }
+    /// The parameters as a plain slice.
+    pub fn theta(&mut self) -> &mut [F] {
+        self.both().0
+    }
+    /// The gradient as a plain slice.
+    pub fn grad(&mut self) -> &mut [F] {
+        self.both().1
+    }
+    /// The gradient, to be read.
+    pub fn gradient(&self) -> &[F] {
+        match &self.grad {
+            Gradient::Clear(g) => g,
+            Gradient::Keep(g) => g,
+            Gradient::KeepBf16(_) => unreachable!("bf16 gradients are for elementwise rules"),
+        }
+    }
+}
+
+/// How a rule's `weight_decay` acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// λθ is added to the gradient.
+    Coupled,
+    /// θ shrinks by ηλθ beside the rule.
+    Decoupled,
+}
+
+/// One step of a chain.
+pub(crate) struct Step<'s, 'a, F: Float> {
+    /// The loop's step and the objective's penalty.
+    pub at: At,
+    /// The chain's own step: 1, 2, …
+    pub t: u64,
+    /// The learning rate.
+    pub lr: f64,
+    /// The gradients are to be multiplied by this (1/weight, clipping, loss scale),
+    pub scale: f64,
+    /// and then cut to ± this.
+    pub limit: f64,
+    /// λ of the rule's own `weight_decay`, and how it acts.
+    pub decay: (f64, Decay),
+    /// Whether it reaches biases.
+    pub decay_biases: bool,
+    /// The share by which [`Part::average`] moves to the new θ.
+    pub average: f64,
+    /// The tensors of the chain.
+    pub parts: Vec<Part<'a, F>>,
+    /// All tensors of the model.
+    pub layout: &'s Arc<Layout>,
+    /// Loss and weight of the rows that the gradient was summed over.
+    pub total: Total,
+    /// Evaluates the batch elsewhere.
+    pub oracle: &'s mut dyn Oracle<F>,
+    /// Who works on sweeps.
+    pub threads: &'s Threads,
+    /// Seed of noise and rounding.
+    pub seed: u64,
+    /// Whether Σ g² is wanted of the method's own sweep.
+    pub squares: bool,
+}
+
+impl<F: Float> Step<'_, '_, F> {
+    /// The coefficients around an elementwise rule for one tensor.
+    pub fn around(&self, tensor: &Tensor) -> Around {
+        let weight = tensor.kind == Kind::Weight;
+        let (decay, how) = self.decay;
+        let decay = if weight || self.decay_biases { decay } else { 0.0 };
+        let (l1, l2) = if weight { (self.at.penalty.l1, self.at.penalty.l2) } else { (0.0, 0.0) };
+        let coupled = how == Decay::Coupled;
+        Around {
+            scale: self.scale,
+            clip: self.limit,
+            decay: l2 + if coupled { decay } else { 0.0 },
+            keep: if coupled { 1.0 } else { 1.0 - self.lr * decay },
+            l1,
+            average: self.average,
+        }
+    }
+
+    /// For methods that take plain gradients: makes them means in place (scale, limit, coupled decay and the l2 penalty), and
+    /// shrinks θ by decoupled decay. Refuses an l1 penalty. Afterwards [`Step::scale`] is 1 and [`Step::limit`] ∞.
+    pub fn settle(&mut self, rule: &'static str) -> Result<(), StepError> {
+        if self.at.penalty.l1 > 0.0 {
+            return Err(StepError::NoProximal { rule });
+        }
+        let around: Vec<Around> = self.parts.iter().map(|p| self.around(p.tensor)).collect();
+        for (part, a) in self.parts.iter_mut().zip(around) {
+            let (theta, grad) = part.both();
+            let (scale, clip) = (F::from_f64(a.scale), F::from_f64(a.clip));
+            let (decay, keep) = (F::from_f64(a.decay), F::from_f64(a.keep));
+            crate::vector::each(self.threads, theta, grad, |theta, grad| {
+                for (t, g) in theta.iter_mut().zip(grad) {
+                    let cut = (*g * scale).at_most(clip).at_least(-clip) + F::zero() * *g;
+                    *g = cut + decay * *t;
+                    *t = *t * keep;
+                }
+            });
+        }
+        (self.scale, self.limit) = (1.0, f64::INFINITY);
+        Ok(())
+    }
+}
+
+/// What a [`Method`] did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    /// The first coordinate whose new value was not finite: its tensor's number in the layout, and its place in it.
+    pub bad: Option<(usize, usize)>,
+    /// ‖g‖₂ of the gradients as they were given, if asked for and known.
+    pub norm: Option<f64>,
+    /// The learning rate that was used, where the method chose its own.
+    pub lr: Option<f64>,
+}
+
+/// What moves the parameters of a chain.
+///
+/// A step consumes the gradient: what is [`Gradient::Clear`] is zero afterwards. A method that is not elementwise leaves
+/// [`Part::average`] alone: its chain keeps the average itself.
+pub(crate) trait Method<F: Float>: Send {
+    /// What it asks of the loop.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+    /// Whether it takes compressed parameters and borrowed gradients, and keeps the average in its sweep.
+    fn elementwise(&self) -> bool {
+        false
+    }
+    /// One step.
+    fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError>;
+    /// The weights to evaluate of the `nth` tensor of the chain, given θ: written to `out`; false where they are θ itself.
+    fn evaluation(&mut self, _nth: usize, _theta: &[F], _out: &mut [F]) -> bool {
+        false
+    }
+    /// Shows all memory, as [`thalweg_core::Optimizer::visit_state`] does; `tensors` are the chain's.
+    fn visit_state(&mut self, tensors: &[&Tensor], visit: &mut dyn FnMut(&str, Memory<'_>));
+}
+
+/// A stage before the rule: changes the gradients in place.
+pub(crate) trait Before<F: Float>: Send {
+    /// What it asks of the loop.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+    /// Works on the gradients of `step`, whose limit is ∞ here and whose scale still stands.
+    fn before(&mut self, step: &mut Step<'_, '_, F>) -> Result<(), StepError>;
+    /// Shows all memory.
+    fn visit_state(&mut self, _tensors: &[&Tensor], _visit: &mut dyn FnMut(&str, Memory<'_>)) {}
+}
+
+/// A stage after the rule: works on the weights.
+pub(crate) trait After<F: Float>: Send {
+    /// Works on the new weights after the chain's step `t`; `theta` are the chain's tensors.
+    fn after(&mut self, t: u64, theta: &mut [&mut [F]], threads: &Threads);
+    /// The weights to evaluate of the `nth` tensor, where they are not θ.
+    fn evaluation(&self, _nth: usize) -> Option<&[F]> {
+        None
+    }
+    /// Shows all memory.
+    fn visit_state(&mut self, _tensors: &[&Tensor], _visit: &mut dyn FnMut(&str, Memory<'_>)) {}
+}

@@ -1,0 +1,78 @@
+//! Plain loops over tensors for rules that are not elementwise: in parallel, in fixed blocks, the same bits on any number of
+//! threads.
+
+use std::sync::Mutex;
+
+use thalweg_core::{Float, Threads, isa};
+
+/// Numbers in a task of a thread.
+const TASK: usize = 1 << 16;
+
+/// Runs `f` over matching stretches of two slices of one length, in parallel and with the machine's vectors.
+pub(crate) fn each<F: Float>(
+    threads: &Threads,
+    a: &mut [F],
+    b: &mut [F],
+    f: impl Fn(&mut [F], &mut [F]) + Sync,
+) {
+    let f = &f;
+    if a.len() <= 2 * TASK || threads.count() == 1 {
+        return isa::run(
+            #[inline(always)]
+            || f(a, b),
+        );
+    }
+    let tasks: Vec<Mutex<_>> = a.chunks_mut(TASK).zip(b.chunks_mut(TASK)).map(Mutex::new).collect();
+    threads.run(tasks.len(), |i| {
+        let mut task = tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (a, b) = &mut *task;
+        isa::run(
+            #[inline(always)]
+            || f(a, b),
+        );
+    });
+}
+
+/// Σ aᵢ·bᵢ over all pairs of slices, in f64: blocks within a task, tasks in order.
+pub(crate) fn dot<F: Float>(threads: &Threads, pairs: &[(&[F], &[F])]) -> f64 {
+    let tasks: Vec<(&[F], &[F])> =
+        pairs.iter().flat_map(|(a, b)| a.chunks(TASK).zip(b.chunks(TASK))).collect();
+    let one = |(a, b): (&[F], &[F])| {
+        isa::run(
+            #[inline(always)]
+            || dot_block(a, b),
+        )
+    };
+    let total: usize = pairs.iter().map(|p| p.0.len()).sum();
+    if total <= 2 * TASK || threads.count() == 1 {
+        return tasks.into_iter().map(one).sum();
+    }
+    let sums: Vec<Mutex<f64>> = tasks.iter().map(|_| Mutex::new(0.0)).collect();
+    threads.run(tasks.len(), |i| {
+        *sums[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(tasks[i]);
+    });
+    sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
+}
+
+#[inline(always)]
+fn dot_block<F: Float>(a: &[F], b: &[F]) -> f64 {
+    let mut lanes = [0.0f64; 16];
+    let (x, y) = (a.chunks_exact(16), b.chunks_exact(16));
+    let mut tail = 0.0;
+    for (x, y) in x.remainder().iter().zip(y.remainder()) {
+        tail += x.to_f64() * y.to_f64();
+    }
+    for (x, y) in x.zip(y) {
+        for ((l, x), y) in lanes.iter_mut().zip(x).zip(y) {
+            *l += x.to_f64() * y.to_f64();
+        }
+    }
+    let mut width = 8;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0] + tail
+}
