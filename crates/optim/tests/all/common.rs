@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{
-    At, Float, Grads, Kind, Layout, Memory, NoOracle, Optimizer, Params, Penalty, Report, Total,
-};
+use thalweg_core::{At, Float, Grads, Layout, Memory, NoOracle, Optimizer, Params, Penalty, Report, Total};
 use thalweg_optim::rules::{
-    ALL, Adagrad, Adam, AmsGrad, Build, Entry, Momentum, Nesterov, RmsProp, RmsPropCentered,
+    ALL, Adagrad, Adam, AmsGrad, Build, Entry, Kind, Momentum, Nesterov, RmsProp, RmsPropCentered,
     RmsPropCenteredMomentum, RmsPropMomentum, Sgd,
 };
 use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
@@ -17,7 +15,7 @@ use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
 pub fn layout(sizes: &[isize]) -> Arc<Layout> {
     let mut builder = Layout::builder();
     for (i, &size) in sizes.iter().enumerate() {
-        let kind = if size < 0 { Kind::Bias } else { Kind::Weight };
+        let kind = if size < 0 { thalweg_core::Kind::Bias } else { thalweg_core::Kind::Weight };
         builder = builder.tensor(&format!("t{i}"), &[size.unsigned_abs()], &["out"], kind);
     }
     Arc::new(builder.build())
@@ -217,16 +215,21 @@ pub fn settings(entry: &Entry) -> Vec<String> {
     texts
 }
 
-/// [`settings`] of every rule.
+/// The rules that work coordinate by coordinate.
+pub fn elementwise() -> impl Iterator<Item = &'static Entry> {
+    ALL.iter().copied().filter(|entry| entry.kind == Kind::Elementwise)
+}
+
+/// [`settings`] of every elementwise rule.
 pub fn all_settings() -> Vec<String> {
-    ALL.iter().flat_map(|entry| settings(entry)).collect()
+    elementwise().flat_map(settings).collect()
 }
 
 /// Two settings for each kind of memory that a rule can have, for tests that take long.
 pub fn kinds() -> Vec<String> {
     let layout = layout(&[1]);
     let mut kept = Vec::new();
-    for entry in ALL {
+    for entry in elementwise() {
         let mut seen: Vec<Vec<String>> = Vec::new();
         for text in settings(entry) {
             let names = Run::<f64>::new(&text, &layout, &setup(), &[0.0]).names();

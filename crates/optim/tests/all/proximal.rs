@@ -1,7 +1,6 @@
 //! l1 by the proximal step: the minimum of ½Σ hᵢ(θᵢ − aᵢ)² + l2/2·‖θ‖² + l1·‖θ‖₁ is known, zeros included.
 
 use thalweg_core::Penalty;
-use thalweg_optim::rules::ALL;
 use thalweg_optim::{Horizon, Plan, Setup};
 
 use crate::common::{Run, both, layout, setup};
@@ -71,7 +70,7 @@ both! {
 
 #[test]
 fn every_rule_is_among_them() {
-    for entry in ALL {
+    for entry in crate::common::elementwise() {
         assert!(
             RULES.iter().any(|rule| Plan::parse(rule).unwrap().entry().name == entry.name),
             "{}",

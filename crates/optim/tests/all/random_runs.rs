@@ -5,13 +5,13 @@ use thalweg_core::Penalty;
 use thalweg_optim::rules::{ALL, Build};
 
 use crate::common::{Run, both, inside, layout, numbers, setup};
-use crate::reference::{F32, F64, Reference};
+use crate::reference::{F32, F64, RULES, Reference};
 
 /// A chain of a random rule: each value is a draw from those inside its range, or a number between two of them.
 fn chain() -> impl Strategy<Value = String> {
-    let rule =
-        (0..ALL.len(), proptest::collection::vec((0usize..100, 0.0..1.0f64), 8)).prop_map(|(nth, draws)| {
-            let entry = ALL[nth];
+    let rule = (0..RULES.len(), proptest::collection::vec((0usize..100, 0.0..1.0f64), 8)).prop_map(
+        |(nth, draws)| {
+            let entry = *ALL.iter().find(|e| e.name == RULES[nth]).expect("a rule of the registry");
             let values = entry.hyper.iter().zip(&draws).map(|(h, &(i, between))| {
                 let values = inside(&h.range);
                 let x = values[i % values.len()];
@@ -21,7 +21,8 @@ fn chain() -> impl Strategy<Value = String> {
             });
             let rest: String = values.collect();
             format!("{}(lr={}{rest})", entry.name, libm::pow(10.0, -4.0 * draws[7].1))
-        });
+        },
+    );
     let before = prop_oneof![
         Just(""),
         Just("clip(1) | "),

@@ -9,6 +9,9 @@ use thalweg_core::hyper;
 use thalweg_optim::chain::STAGES;
 use thalweg_optim::rules::ALL;
 
+/// The rules that are written here a second time. The others are held to recorded runs alone.
+pub const RULES: [&str; 6] = ["sgd", "adagrad", "rmsprop", "adam", "amsgrad", "adamw"];
+
 /// What rounding does in a float type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unit {
