@@ -7,6 +7,7 @@ use crate::format::{Format, View};
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
 use crate::rule::{Rule, When};
+use crate::trace::Trace;
 
 /// A rule over the tensors of a chain.
 pub(crate) struct Elementwise<R: Rule<S>, F: Float, const S: usize> {
@@ -29,6 +30,10 @@ impl<R: Rule<S>, F: Float, const S: usize> Method<F> for Elementwise<R, F, S>
 where
     R::With<f64>: Send,
 {
+    fn trace(&self) -> Option<Trace> {
+        Some(Trace::of::<R, S>())
+    }
+
     fn elementwise(&self) -> bool {
         true
     }

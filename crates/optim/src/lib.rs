@@ -32,6 +32,7 @@ mod plan;
 pub mod rule;
 pub mod rules;
 pub mod schedule;
+pub mod trace;
 mod vector;
 
 pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
@@ -40,3 +41,4 @@ pub use groups::GroupError;
 pub use plan::{Group, Plan, Setup};
 pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};
 pub use schedule::{Horizon, Schedule};
+pub use trace::Trace;

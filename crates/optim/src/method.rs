@@ -9,6 +9,7 @@ use thalweg_core::{At, Float, Kind, Layout, Memory, Needs, Oracle, StepError, Te
 
 use crate::driver::{Around, Gradient};
 use crate::format::View;
+use crate::trace::Trace;
 
 /// A tensor of a chain at a step.
 #[derive(Debug)]
@@ -159,6 +160,10 @@ pub(crate) trait Method<F: Float>: Send {
     /// What it asks of the loop.
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+    /// The formula, where it is a rule's that works coordinate by coordinate.
+    fn trace(&self) -> Option<Trace> {
+        None
     }
     /// Whether it takes compressed parameters and borrowed gradients, and keeps the average in its sweep.
     fn elementwise(&self) -> bool {

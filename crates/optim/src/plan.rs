@@ -14,6 +14,7 @@ use crate::format::Format;
 use crate::groups::{self, GroupError};
 use crate::rules::{ALIASES, ALL, Build, Entry, Kind, Room, Values};
 use crate::schedule::{Horizon, Schedule};
+use crate::trace::Trace;
 
 /// What a [`Plan`] is built with.
 #[derive(Clone, Debug)]
@@ -252,6 +253,25 @@ impl Plan {
             }
         }
         Ok(all)
+    }
+
+    /// The formula of the (first) rule, traced from the code that runs; `None` for rules that look at more than a coordinate.
+    pub fn trace(&self) -> Option<Trace> {
+        let layout = Layout::builder().build();
+        let chain =
+            self.first().build::<f64>(String::new(), &[], &Arc::new(layout), Setup::default().horizon, 0);
+        chain.method.trace()
+    }
+
+    /// Bytes of memory that the optimizer keeps over this layout.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn memory<F: Build>(&self, layout: &Arc<Layout>) -> Result<usize, GroupError> {
+        let mut optimizer = self.build::<F>(layout, &Setup::default())?;
+        let mut bytes = 0;
+        optimizer.visit_state(&mut |_, memory| bytes += memory.to_bytes().len());
+        Ok(bytes)
     }
 
     /// The last step of a phase; `None` for the last phase.

@@ -40,7 +40,7 @@ coef! {
 
 impl Rule<1> for Momentum {
     const NAME: &'static str = "sgd";
-    const STATE: [Slot; 1] = [Slot::signed("momentum")];
+    const STATE: [Slot; 1] = [Slot::signed("momentum_buffer")];
     declared!(Momentum, Coef);
 
     fn coef<X: Scalar>(h: &Momentum<X>, When { t, lr }: When<X>, _: &mut [X]) -> Coef<X> {

@@ -28,7 +28,7 @@ coef! {
 
 impl Rule<1> for Nesterov {
     const NAME: &'static str = "sgd";
-    const STATE: [Slot; 1] = [Slot::signed("momentum")];
+    const STATE: [Slot; 1] = [Slot::signed("momentum_buffer")];
     declared!(Nesterov, Coef);
 
     fn coef<X: Scalar>(h: &Nesterov<X>, When { lr, .. }: When<X>, _: &mut [X]) -> Coef<X> {

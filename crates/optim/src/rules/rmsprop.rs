@@ -89,7 +89,7 @@ rmsprop! {
 }
 rmsprop! {
     /// [`RmsProp`] with a sum of the divided gradients: b ← μ b + g/(√v + ε); θ ← θ − η b.
-    RmsPropMomentum, 2, [Slot::non_negative("square"), Slot::signed("momentum")],
+    RmsPropMomentum, 2, [Slot::non_negative("square"), Slot::signed("momentum_buffer")],
     { alpha = ALPHA; eps = EPS; momentum = MOMENTUM; }, |r| r.momentum,
     |c, g, [v, b]| {
         let v = square(c, g, v);
@@ -108,7 +108,7 @@ rmsprop! {
 }
 rmsprop! {
     /// [`RmsPropCentered`] with momentum.
-    RmsPropCenteredMomentum, 3, [Slot::non_negative("square"), Slot::signed("mean"), Slot::signed("momentum")],
+    RmsPropCenteredMomentum, 3, [Slot::non_negative("square"), Slot::signed("mean"), Slot::signed("momentum_buffer")],
     { alpha = ALPHA; eps = EPS; momentum = MOMENTUM; }, |r| r.momentum,
     |c, g, [v, mean, b]| {
         let v = square(c, g, v);
