@@ -33,10 +33,10 @@ def version(peer):
     return importlib.metadata.version(peer).split("+")[0]
 
 
-def case(rule, args, peer, call, gradients, theta0, columns, **more):
+def case(rule, args, peer, call, gradients, theta0, columns, steps=LISTED, **more):
     """One recorded run; `columns` are lists over the listed steps, the first of them `theta`."""
     head = {"rule": rule, "args": args, "expression": expression(rule, args), "peer": peer, "version": version(peer), "call": call}
-    return {**head, **more, "gradients": gradients, "theta0": theta0, "steps": LISTED, **columns}
+    return {**head, **more, "gradients": gradients, "theta0": theta0, "steps": steps, **columns}
 
 
 def distinct(cases):
