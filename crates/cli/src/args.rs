@@ -296,8 +296,20 @@ pub struct Data {
 /// List optimizers
 #[derive(Debug, Args)]
 pub struct Optimizers {
-    /// Show one optimizer, stage or schedule whole
+    /// Show one optimizer, stage or schedule whole; or an expression, as in "rmsprop(centered=true)"
     pub name: Option<String>,
+    /// Measure this machine: its bandwidth, and steps per second of each rule
+    #[arg(long)]
+    pub bench: bool,
+    /// Numbers to measure on
+    #[arg(long, value_name = "N", requires = "bench", default_values_t = [1_000_000, 25_000_000])]
+    pub numbers: Vec<usize>,
+    /// Threads to measure with [default: all]
+    #[arg(long, requires = "bench")]
+    pub threads: Option<usize>,
+    /// The documentation page of all of them
+    #[arg(long, conflicts_with_all = ["name", "bench", "json"])]
+    pub markdown: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

@@ -432,6 +432,19 @@ impl Prepared {
         {
             notes.push(format!("gd with batches of {n} rows is stochastic gradient descent"));
         }
+        let linear = self.linear(&Threads::serial());
+        let groups =
+            plan.groups(Objective::<f64>::layout(&linear)).map_err(|e| JobError::Setting(e.to_string()))?;
+        for group in groups.iter().filter(|_| groups.len() > 1) {
+            let until = group.until.map(|until| format!(", until {until}")).unwrap_or_default();
+            notes.push(format!(
+                "group {}{until}: {} ({} parameters) by {}",
+                group.name,
+                group.tensors.join(", "),
+                group.parameters,
+                group.chain
+            ));
+        }
         Ok((plan, notes))
     }
 

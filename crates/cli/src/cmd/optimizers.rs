@@ -5,29 +5,52 @@ use std::io::Write;
 use serde_json::{Value, json};
 use thalweg_core::hyper::Hyper;
 use thalweg_core::suggest::nearest;
-use thalweg_optim::chain::{STAGES, Stage};
+use thalweg_optim::Plan;
+use thalweg_optim::chain::STAGES;
 use thalweg_optim::rules::{ALIASES, ALL, Entry};
-use thalweg_optim::schedule::{CURVES, Curve};
+use thalweg_optim::schedule::CURVES;
+
+mod bench;
+mod describe;
+mod page;
 
 use crate::args;
 use crate::failure::Failure;
-use crate::show::{self, Align};
+use crate::show;
 
 /// Runs the subcommand.
 pub fn run(args: &args::Optimizers) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let document = match &args.name {
-        None => all(),
-        Some(name) => one(name)?,
+    if args.bench {
+        return bench::run(args, &mut out);
+    }
+    if args.markdown {
+        write!(out, "{}", page::page())?;
+        return Ok(());
+    }
+    // A name of the registry, or an expression.
+    let plan = match args.name.as_deref().filter(|n| n.contains(['(', '{', '|', ' '])) {
+        Some(text) => Some((text, Plan::parse(text).map_err(Failure::usage)?)),
+        None => None,
+    };
+    let document = match (&plan, &args.name) {
+        (Some((_, plan)), _) => {
+            let mut document = describe::trace_json(plan);
+            document["expression"] = json!(plan.to_string());
+            document
+        }
+        (None, None) => all(),
+        (None, Some(name)) => one(name)?,
     };
     if args.json {
         serde_json::to_writer(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }
-    match &args.name {
-        None => write!(out, "{}", list())?,
-        Some(name) => write!(out, "{}", describe(name))?,
+    match (&plan, &args.name) {
+        (Some((text, plan)), _) => write!(out, "{}", describe::expression(text, plan))?,
+        (None, None) => write!(out, "{}", list())?,
+        (None, Some(name)) => write!(out, "{}", describe::describe(name))?,
     }
     Ok(())
 }
@@ -40,7 +63,13 @@ fn hyper_json(hyper: &[Hyper]) -> Value {
 }
 
 fn entry_json(entry: &Entry) -> Value {
-    json!({"name": entry.name, "summary": entry.summary, "source": entry.source, "lr": entry.lr, "hyper": hyper_json(entry.hyper)})
+    let mut document = json!({"name": entry.name, "summary": entry.summary, "source": entry.source, "lr": entry.lr, "hyper": hyper_json(entry.hyper)});
+    if let (Ok(plan), Some(fields)) = (Plan::parse(entry.name), document.as_object_mut())
+        && let Value::Object(cost) = describe::trace_json(&plan)
+    {
+        fields.extend(cost);
+    }
+    document
 }
 
 fn all() -> Value {
@@ -104,46 +133,8 @@ fn list() -> String {
         CURVES.iter().map(|c| (c.name, c.formula.into())),
         &mut text,
     );
-    text.push_str("thalweg optimizers NAME shows one with its hyperparameters.\n");
-    text
-}
-
-fn hypers(hyper: &[Hyper], text: &mut String) {
-    let mut table = vec![["name", "default", "range", "meaning"].map(String::from).to_vec()];
-    for h in hyper {
-        let default = if h.default.is_nan() { "required".into() } else { h.print(h.default) };
-        table.push(vec![h.name.into(), default, h.range.to_string(), h.doc.into()]);
-    }
-    text.push_str(&show::table(&table, &[Align::Left, Align::Right, Align::Left, Align::Left]));
-}
-
-fn describe(name: &str) -> String {
-    let mut text = String::new();
-    if let Some(entry) = ALL.iter().find(|e| e.name == name) {
-        text.push_str(&format!("{}: {}\nSource: {}\n\n", entry.name, entry.summary, entry.source));
-        let lr = Hyper::new(
-            "lr",
-            entry.lr,
-            thalweg_core::hyper::Range::NON_NEGATIVE,
-            "learning rate, a number or a schedule; parameter units per step",
-        );
-        hypers(&[&[lr], entry.hyper].concat(), &mut text);
-    } else if let Some((name, stands_for, summary)) = ALIASES.iter().find(|a| a.0 == name) {
-        text.push_str(&format!("{name} = {stands_for}: {summary}\n\n{}", describe("sgd")));
-    } else if let Some(stage) = STAGES.iter().find(|s: &&&Stage| s.name == name) {
-        text.push_str(&format!("{}: {}\n\n", stage.name, stage.summary));
-        hypers(stage.hyper, &mut text);
-    } else if let Some(curve) = CURVES.iter().find(|c: &&&Curve| c.name == name) {
-        text.push_str(&format!(
-            "{}: {}\nk counts steps from 0 after the warm-up\n\n",
-            curve.name, curve.formula
-        ));
-        let lr = Hyper::required("lr", thalweg_core::hyper::Range::NON_NEGATIVE, "the rate it starts from");
-        hypers(&[&[lr], curve.hyper].concat(), &mut text);
-        for length in curve.lengths {
-            text.push_str(&format!("  {}={}: {}\n", length.name, length.default, length.doc));
-        }
-        text.push_str("  warmup=0 steps: w steps at lr/w, 2·lr/w, …, lr before the curve begins\n");
-    }
+    text.push_str(
+        "thalweg optimizers NAME shows one with its formula, cost and values.\nthalweg optimizers --bench measures them on this machine.\n",
+    );
     text
 }

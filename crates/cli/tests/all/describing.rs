@@ -159,3 +159,59 @@ fn help_is_there_for_everything() {
     }
     assert_eq!(scene.ok("--version").out.split(' ').next(), Some("thalweg"));
 }
+
+/// The formula is read off the code, whatever the setting: a rule of another memory has another formula.
+#[test]
+fn a_rule_shows_the_formula_that_runs() {
+    let scene = Scene::new();
+    let adam = scene.ok("optimizers adam").out;
+    for line in ["m ← beta1·m + (1 − beta1)·g", "Memory: m, v: 2 a parameter", "28 bytes in f32"] {
+        assert!(adam.contains(line), "{line} is not in\n{adam}");
+    }
+    let plain = scene.json("optimizers --json sgd");
+    assert_eq!(plain["trace"]["formula"], serde_json::json!(["θ ← θ − lr·g"]));
+    let heavy = scene.json("optimizers --json sgd(momentum=0.9)");
+    assert_eq!(heavy["trace"]["memory"], serde_json::json!(["momentum_buffer"]));
+    assert_eq!(heavy["numbers_per_parameter"], 1.0);
+    scene.refuses("optimizers adma(lr=1)", 2, &["did you mean \"adam\""]);
+    // Every formula names each piece of its memory and ends in θ.
+    for rule in scene.json("optimizers --json")["optimizers"].as_array().unwrap() {
+        let Some(formula) = rule["trace"]["formula"].as_array() else { continue };
+        let text: Vec<&str> = formula.iter().map(|l| l.as_str().unwrap()).collect();
+        assert!(text.last().unwrap().starts_with("θ ← "), "{text:?}");
+        for slot in rule["trace"]["memory"].as_array().unwrap() {
+            assert!(text.iter().any(|l| l.contains(slot.as_str().unwrap())), "{slot} is not in {text:?}");
+        }
+    }
+}
+
+#[test]
+fn the_machine_is_measured() {
+    let scene = Scene::new();
+    let found = scene.json("optimizers adam --bench --numbers 20000 --threads 1 --json");
+    let rows = found["rules"].as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["rule"]), (1, &serde_json::json!("adam")));
+    assert!(rows[0]["steps_per_second"].as_f64().unwrap() > 1.0);
+    assert!(rows[0]["copy_bytes_per_second"].as_f64().unwrap() > 1e6);
+}
+
+#[test]
+fn groups_and_phases_are_told() {
+    let scene = Scene::new();
+    let fit = "fit data/wine.csv --target cultivar --out run --force --optimizer";
+    let done = scene.ok(&format!("{fit} {{matrices:adam(lr=0.05);rest:sgd(lr=0.1)}}"));
+    let said = format!("{}{}", done.out, done.err);
+    let flat: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for what in [
+        "group matrices: weight (39 parameters) by adam(lr=0.05,",
+        "group rest: bias (3 parameters) by sgd(lr=0.1,",
+    ] {
+        assert!(flat.contains(what), "{what} is not in {said}");
+    }
+    let said = scene.ok(&format!("{fit} 'adam(lr=0.05) until 50% then sgd(lr=0.1)'"));
+    let flat: String = format!("{}{}", said.out, said.err).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("group all, until 50%: weight, bias (42 parameters) by adam(lr=0.05,"), "{flat}");
+    scene.refuses(&format!("{fit} {{weight:adam}}"), 2, &["the tensor \"bias\" is in none of the groups"]);
+    scene.refuses(&format!("{fit} {{weights:adam;weight:sgd;rest:sgd}}"), 2, &["is in two groups"]);
+    scene.refuses(&format!("{fit} {{wieght:adam;rest:sgd}}"), 2, &["the group \"wieght\" holds no tensor"]);
+}
