@@ -3,5 +3,4 @@
 use super::Curve;
 
 /// lr.
-pub static CONSTANT: Curve =
-    Curve { name: "constant", formula: "lr", hyper: &[], lengths: &[], rate: |lr, _, _, _| lr };
+pub static CONSTANT: Curve = Curve { name: "constant", ..Curve::PLAIN };

@@ -3,7 +3,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Curve, OVER};
+use super::{Curve, OVER, half_cosine};
 
 /// end + (lr − end)·(1 + cos(πk/n))/2, held at `end` from k = n.
 pub static COSINE: Curve = Curve {
@@ -11,7 +11,9 @@ pub static COSINE: Curve = Curve {
     formula: "end + (lr − end)·(1 + cos(π·min(k, n)/n))/2",
     hyper: &[Hyper::new("end", 0.0, Range::NON_NEGATIVE, "the last rate")],
     lengths: &[OVER],
-    rate: |lr, h, over, k| {
-        h[0] + (lr - h[0]) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * k.min(over[0]) / over[0]))
+    rate: |now| {
+        let (end, n) = (now.hyper[0], now.lengths[0]);
+        end + (now.lr - end) * half_cosine(now.k.min(n) / n)
     },
+    ..Curve::PLAIN
 };

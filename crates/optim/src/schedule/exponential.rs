@@ -2,7 +2,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Curve, EVERY};
+use super::{Curve, EVERY, power};
 
 /// lr·γ^(k/every).
 pub static EXPONENTIAL: Curve = Curve {
@@ -10,5 +10,6 @@ pub static EXPONENTIAL: Curve = Curve {
     formula: "lr·gamma^(k/every)",
     hyper: &[Hyper::new("gamma", 0.95, Range::POSITIVE, "the factor γ per `every`")],
     lengths: &[EVERY],
-    rate: |lr, h, every, k| lr * libm::pow(h[0], k / every[0]),
+    rate: |now| now.lr * power(now.hyper[0], now.k / now.lengths[0]),
+    ..Curve::PLAIN
 };

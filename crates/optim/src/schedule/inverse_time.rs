@@ -10,5 +10,6 @@ pub static INVERSE_TIME: Curve = Curve {
     formula: "lr/(1 + decay·k/every)",
     hyper: &[Hyper::new("decay", 1.0, Range::NON_NEGATIVE, "how much the divisor grows per `every`")],
     lengths: &[EVERY],
-    rate: |lr, h, every, k| lr / (1.0 + h[0] * k / every[0]),
+    rate: |now| now.lr / (1.0 + now.hyper[0] * now.k / now.lengths[0]),
+    ..Curve::PLAIN
 };

@@ -1,8 +1,9 @@
-//! A rate that falls to `end` along a power of the time left: PyTorch's `PolynomialLR` with `end = 0`; linear by default.
+//! A rate that falls to `end` along a power of the time left: PyTorch's `PolynomialLR` with `end = 0`; linear by
+//! default.
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Curve, OVER};
+use super::{Curve, OVER, power};
 
 /// end + (lr − end)·(1 − k/n)^power, held at `end` from k = n.
 pub static POLYNOMIAL: Curve = Curve {
@@ -13,5 +14,9 @@ pub static POLYNOMIAL: Curve = Curve {
         Hyper::new("end", 0.0, Range::NON_NEGATIVE, "the last rate"),
     ],
     lengths: &[OVER],
-    rate: |lr, h, over, k| h[1] + (lr - h[1]) * libm::pow(1.0 - k.min(over[0]) / over[0], h[0]),
+    rate: |now| {
+        let ([exponent, end], n) = ([now.hyper[0], now.hyper[1]], now.lengths[0]);
+        end + (now.lr - end) * power(1.0 - now.k.min(n) / n, exponent)
+    },
+    ..Curve::PLAIN
 };

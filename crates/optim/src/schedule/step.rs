@@ -2,7 +2,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Curve, EVERY};
+use super::{Curve, EVERY, power};
 
 /// lr·γ^⌊k/every⌋.
 pub static STEP: Curve = Curve {
@@ -10,5 +10,6 @@ pub static STEP: Curve = Curve {
     formula: "lr·gamma^⌊k/every⌋",
     hyper: &[Hyper::new("gamma", 0.1, Range::POSITIVE, "the factor γ")],
     lengths: &[EVERY],
-    rate: |lr, h, every, k| lr * libm::pow(h[0], (k / every[0]).floor()),
+    rate: |now| now.lr * power(now.hyper[0], (now.k / now.lengths[0]).floor()),
+    ..Curve::PLAIN
 };

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use thalweg_core::{Float, Layout};
 use thalweg_optim::rules::Build;
-use thalweg_optim::schedule::CURVES;
 use thalweg_optim::{Horizon, Schedule};
 
 use crate::common::{Run, both, layout, setup};
@@ -178,7 +177,6 @@ fn expression(torch: &str, args: &Value, lr: f64, warm: u64) -> String {
 
 #[test]
 fn schedules_are_pytorchs() {
-    let mut seen = vec![];
     for case in file().schedules {
         let text = expression(&case.torch, &case.args, case.lr, 0);
         let schedule = Schedule::parse(&text).unwrap();
@@ -189,10 +187,6 @@ fn schedules_are_pytorchs() {
             let bound = 1e-12 * recorded + 1e-14 * case.lr;
             assert!((ours - recorded).abs() <= bound, "{text}: {ours} is not {recorded} at {k}");
         }
-        seen.push(text);
-    }
-    for curve in CURVES {
-        assert!(seen.iter().any(|text| text.starts_with(curve.name)), "{} is not recorded", curve.name);
     }
 }
 

@@ -53,8 +53,11 @@ impl Draws {
         }
         for hyper in curve.hyper {
             if self.maybe() {
-                args.push(format!("{}={lr}", hyper.name));
+                args.push(format!("{}={}", hyper.name, self.value(hyper)));
             }
+        }
+        if curve.joins {
+            args.extend(["linear".into(), self.pick(&["cosine(0.5)", "step(every=3 steps)"]).into()]);
         }
         for name in curve.lengths.iter().map(|l| l.name).chain(["warmup"]) {
             if self.maybe() {
