@@ -1,6 +1,8 @@
 """What the scripts that record other libraries' optimizers share: the gradients, one case, and the check that it is well posed."""
 
 import importlib.metadata
+import inspect
+import textwrap
 
 import numpy as np
 
@@ -47,3 +49,12 @@ def distinct(cases):
         assert key not in ends, (one["expression"], ends[key])
         ends[key] = one["expression"]
     return cases
+
+
+def with_source(function, old, new):
+    """The same function with one expression replaced in its source."""
+    text = textwrap.dedent(inspect.getsource(function))
+    assert old in text
+    names = dict(inspect.getmodule(function).__dict__)
+    exec(text.replace(old, new), names)
+    return names[function.__name__]

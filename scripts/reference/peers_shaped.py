@@ -25,9 +25,7 @@ Where a peer departs from the paper, or is changed here, or is left out:
 - Adaptive clipping and centralisation: per output, taken as axis 1 by optax's clip and as axis 0 by the others.
 """
 
-import inspect
 import math
-import textwrap
 
 import jax
 
@@ -42,7 +40,7 @@ from torch.optim import _muon
 
 from common import finish
 from optimizers import expression
-from peers import SEED, STEPS, case, close, distinct, made_by, perturbed
+from peers import SEED, STEPS, case, close, distinct, made_by, perturbed, with_source
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -51,15 +49,6 @@ LISTED = [1, 2, 10, 50]
 SHAPES = {"tall": [5, 3], "wide": [4, 6], "square": [4, 4], "vector": [7], "cube": [2, 3, 4]}
 ALL, MATRICES, FLAT = ["tall", "wide", "vector", "cube"], ["tall", "wide"], ["tall", "wide", "vector"]
 WELL = ["square", "vector", "cube"]
-
-
-def with_source(function, old, new):
-    """The same function with one expression replaced in its source."""
-    text = textwrap.dedent(inspect.getsource(function))
-    assert old in text
-    names = dict(inspect.getmodule(function).__dict__)
-    exec(text.replace(old, new), names)
-    return names[function.__name__]
 
 
 _muon._zeropower_via_newtonschulz = with_source(_muon._zeropower_via_newtonschulz, "torch.bfloat16", "torch.float64")
