@@ -313,7 +313,13 @@ struct Cast<F> {
     clip: F,
     decay: F,
     keep: F,
+    /// 1, which the compiler does not know. A value that is kept is multiplied by it: a plain choice between the new value and the
+    /// one in memory would become a masked store, which took four times as long under AVX2.
+    one: F,
 }
+
+/// The marks of a block in which every step was finite.
+static NO_MARKS: [bool; BLOCK] = [false; BLOCK];
 
 /// Scratch of one block of one buffer: where its format is not the computation's own.
 struct Scratch<F>([F; BLOCK]);
@@ -377,6 +383,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
         clip: F::from_f64(a.clip),
         decay: F::from_f64(a.decay),
         keep: F::from_f64(a.keep),
+        one: F::from_f64(std::hint::black_box(1.0)),
     };
     let l1 = F::from_f64(a.l1);
     let len = span.theta.len();
@@ -419,14 +426,15 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     .each_mut()
                     .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
                 let all_finite = run_block::<R, F, S>(coef, &cast, theta, grad, &mut state);
-                let mut marks = [false; BLOCK];
+                let mut marked = None;
                 if !all_finite {
                     // A coordinate that kept its values would fail again: that finds it.
-                    let first = mark::<R, F, S>(coef, &cast, theta, grad, &state, &mut marks);
+                    let marks = marked.insert(mark::<R, F, S>(coef, &cast, theta, grad, &state));
+                    let first = marks.iter().position(|&m| m).unwrap_or(0);
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
                 if a.l1 > 0.0 {
-                    shrink::<R, F, S>(coef, l1, theta, &marks, &state);
+                    shrink::<R, F, S>(coef, l1, theta, marked.as_deref().unwrap_or(&NO_MARKS), &state);
                 }
                 if let Some(copy) = &mut span.average {
                     average(&mut copy[range.clone()], theta, a.average);
@@ -460,14 +468,15 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     grad: F,
     old: [F; S],
 ) -> (F, [F; S], bool) {
-    let g = (grad * a.scale).at_most(a.clip).at_least(-a.clip);
-    // at_most and at_least pass over NaN; adding 0·g brings it back.
-    let g = g + F::zero() * grad;
+    // Written so that NaN stays NaN: both comparisons are false then.
+    let g = grad * a.scale;
+    let g = F::select(a.clip < g, a.clip, g);
+    let g = F::select(g < -a.clip, -a.clip, g);
     let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
     let next = theta * a.keep + u;
     let finite = new.iter().fold(next.abs() < F::INFINITY, |all, s| all & (s.abs() < F::INFINITY));
     let kept = std::array::from_fn(|k| F::select(finite, new[k], old[k]));
-    (F::select(finite, next, theta), kept, finite)
+    (F::select(finite, next, theta * a.one), kept, finite)
 }
 
 /// One block. The loop is written out for each number of slots: one over an array of slices does not vectorise.
@@ -513,7 +522,7 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     ok
 }
 
-/// Marks the coordinates whose step is not finite; the first of them.
+/// Marks the coordinates whose step is not finite.
 #[cold]
 fn mark<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
@@ -521,13 +530,13 @@ fn mark<R: Rule<S>, F: Float, const S: usize>(
     theta: &[F],
     grad: &[F],
     state: &[&mut [F]; S],
-    marks: &mut [bool; BLOCK],
-) -> usize {
+) -> Box<[bool; BLOCK]> {
+    let mut marks = Box::new([false; BLOCK]);
     for (i, (&t, &g)) in theta.iter().zip(grad).enumerate() {
         let (_, _, finite) = one::<R, F, S>(coef, a, t, g, std::array::from_fn(|k| state[k][i]));
         marks[i] = !finite;
     }
-    marks.iter().position(|&m| m).unwrap_or(0)
+    marks
 }
 
 /// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where there is no mark.

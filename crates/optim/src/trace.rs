@@ -212,7 +212,7 @@ impl Real for Symbol {
     }
     fn select(mask: Self, a: Self, b: Self) -> Self {
         match mask.constant() {
-            Some(x) if x == 0.0 => b,
+            Some(0.0) => b,
             Some(_) => a,
             None => add(Node::Select(mask.0, a.0, b.0)),
         }
