@@ -1,4 +1,4 @@
-"""What the scripts that record other libraries' optimizers share: the gradients, one case, and the check that it is well posed."""
+"""What the scripts that record other libraries' optimizers share: one case, and the check that it is well posed."""
 
 import importlib.metadata
 import inspect
@@ -6,11 +6,11 @@ import textwrap
 
 import numpy as np
 
-from optimizers import LISTED, STEPS, THETA0, expression, gradient_sets
+from optimizers import LISTED, expression
 
 SEED = 20260101
-# Relative noise on every gradient, and what it may change, relative to the coordinate's movement: a case in which a rounding error can flip
-# a sign or a branch would test the processor, not the rule.
+# Relative noise on every gradient, and what it may change, relative to the coordinate's movement: a case in which a
+# rounding error can flip a sign or a branch would test the processor, not the rule.
 NOISE, ALLOWED = 1e-13, 1e-7
 
 
@@ -37,7 +37,14 @@ def version(peer):
 
 def case(rule, args, peer, call, gradients, theta0, columns, steps=LISTED, **more):
     """One recorded run; `columns` are lists over the listed steps, the first of them `theta`."""
-    head = {"rule": rule, "args": args, "expression": expression(rule, args), "peer": peer, "version": version(peer), "call": call}
+    head = {
+        "rule": rule,
+        "args": args,
+        "expression": expression(rule, args),
+        "peer": peer,
+        "version": version(peer),
+        "call": call,
+    }
     return {**head, **more, "gradients": gradients, "theta0": theta0, "steps": steps, **columns}
 
 

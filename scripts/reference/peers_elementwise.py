@@ -4,19 +4,22 @@
     python scripts/reference/peers_elementwise.py            writes the file
     python scripts/reference/peers_elementwise.py --check    compares it with what is stored, writes nothing
 
-`crates/optim/tests/data/elementwise.json`. Gradients as in `pytorch.json`: recorded, the same for every rule. `args` holds
-every hyperparameter by our name, defaults included. Where a peer departs from the paper or had to be changed:
+`crates/optim/tests/data/elementwise.json`. Gradients as in `pytorch.json`: recorded, the same for every rule. `args`
+holds every hyperparameter by our name, defaults included. Where a peer departs from the paper or had to be changed:
 
-- PyTorch keeps NAdam's product of momenta and ASGD's eta and mu in the default dtype, float32, whatever the parameters'. The
-  default dtype is set to float64 here.
-- PyTorch's RAdam adds eps to the uncorrected root of v and takes the rectified branch where rho > 5; the paper's branch is rho > 4.
+- PyTorch keeps NAdam's product of momenta and ASGD's eta and mu in the default dtype, float32, whatever the
+  parameters'. The default dtype is set to float64 here.
+- PyTorch's RAdam adds eps to the uncorrected root of v and takes the rectified branch where rho > 5; the paper's
+  branch is rho > 4.
 - PyTorch's Rprop leaves a coordinate where it is after a change of sign (its gradient becomes 0), as iRprop- does.
 - Adamax adds eps to |g| inside the maximum; the paper has no eps.
-- AdaBelief adds eps into the state at each step, as in the paper; optax has two, `eps` and `eps_root`, given the same value here.
+- AdaBelief adds eps into the state at each step, as in the paper; optax has two, `eps` and `eps_root`, given the same
+  value here.
 - pytorch-optimizer's AdaBound takes the root of v + 1e-15; the constant is set to 0 here, as in the authors' code.
-- Yogi has no bias correction in the paper; optax and pytorch-optimizer have, and start m as well as v at the initial accumulator.
-- optax's Adan multiplies the difference by 1 - b2 where its own convention (b2 = 0.92) wants b2, as the authors' code has it. At
-  b2 = 0.5 the two are the same; optax is recorded there only, with eps_root = 0.
+- Yogi has no bias correction in the paper; optax and pytorch-optimizer have, and start m as well as v at the initial
+  accumulator.
+- optax's Adan multiplies the difference by 1 - b2 where its own convention (b2 = 0.92) wants b2, as the authors' code
+  has it. At b2 = 0.5 the two are the same; optax is recorded there only, with eps_root = 0.
 - Keras' FTRL starts from z = 0 whatever the parameters are, and counts l2 twice: its quadratic term has 2 * l2.
 """
 
@@ -35,7 +38,8 @@ import pytorch_optimizer
 import torch
 
 from common import finish
-from peers import LISTED, STEPS, THETA0, case, close, distinct, gradient_sets, made_by, perturbed
+from optimizers import LISTED, STEPS, THETA0, gradient_sets
+from peers import case, close, distinct, made_by, perturbed
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -107,7 +111,9 @@ class AdaBound(pytorch_optimizer.AdaBound):
 
     @staticmethod
     def apply_ams_bound(ams_bound, exp_avg_sq, max_exp_avg_sq, eps, exp_avg_sq_eps=0.0):
-        return pytorch_optimizer.AdaBound.__mro__[1].apply_ams_bound(ams_bound, exp_avg_sq, max_exp_avg_sq, eps, exp_avg_sq_eps)
+        return pytorch_optimizer.AdaBound.__mro__[1].apply_ams_bound(
+            ams_bound, exp_avg_sq, max_exp_avg_sq, eps, exp_avg_sq_eps
+        )
 
 
 def pto(kind, **fixed):
@@ -150,7 +156,9 @@ def yogi(args):
 
 
 def yogi_pto(args):
-    more = dict(initial_accumulator=args["initial_accumulator_value"], eps=args["eps"], weight_decay=args["weight_decay"])
+    more = dict(
+        initial_accumulator=args["initial_accumulator_value"], eps=args["eps"], weight_decay=args["weight_decay"]
+    )
     return on_torch(lambda p: pytorch_optimizer.Yogi(p, lr=args["lr"], betas=betas(args), foreach=False, **more))
 
 
@@ -175,17 +183,31 @@ TORCH, PTO, OPTAX, KERAS = "torch", "pytorch-optimizer", "optax", "keras"
 # Rule, peer, what is called, how to run it, defaults (all our arguments), then what each case changes.
 TABLE = [
     (
-        "adadelta", TORCH, "torch.optim.Adadelta", torchs(torch.optim.Adadelta),
+        "adadelta",
+        TORCH,
+        "torch.optim.Adadelta",
+        torchs(torch.optim.Adadelta),
         {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0},
         [{}, {"lr": 0.5, "rho": 0.5}, {"rho": 0.95, "eps": 1e-3}, {"lr": 2.0, "weight_decay": 0.1}],
     ),
     (
-        "adamax", TORCH, "torch.optim.Adamax", torchs(torch.optim.Adamax),
+        "adamax",
+        TORCH,
+        "torch.optim.Adamax",
+        torchs(torch.optim.Adamax),
         {"lr": 2e-3, **ADAM, "weight_decay": 0.0},
-        [{}, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9}, {"lr": 0.05, "eps": 1e-2}, {"lr": 0.05, "beta1": 0.0, "weight_decay": 0.1}],
+        [
+            {},
+            {"lr": 0.1, "beta1": 0.5, "beta2": 0.9},
+            {"lr": 0.05, "eps": 1e-2},
+            {"lr": 0.05, "beta1": 0.0, "weight_decay": 0.1},
+        ],
     ),
     (
-        "nadam", TORCH, "torch.optim.NAdam", torchs(torch.optim.NAdam),
+        "nadam",
+        TORCH,
+        "torch.optim.NAdam",
+        torchs(torch.optim.NAdam),
         {"lr": 2e-3, **ADAM, "weight_decay": 0.0, "momentum_decay": 4e-3},
         [
             {},
@@ -195,7 +217,9 @@ TABLE = [
         ],
     ),
     (
-        "nadamw", TORCH, "torch.optim.NAdam(decoupled_weight_decay=True)",
+        "nadamw",
+        TORCH,
+        "torch.optim.NAdam(decoupled_weight_decay=True)",
         torchs(torch.optim.NAdam, decoupled_weight_decay=True),
         {"lr": 2e-3, **ADAM, "weight_decay": 0.0, "momentum_decay": 4e-3},
         [
@@ -205,7 +229,10 @@ TABLE = [
         ],
     ),
     (
-        "radam", TORCH, "torch.optim.RAdam", torchs(torch.optim.RAdam),
+        "radam",
+        TORCH,
+        "torch.optim.RAdam",
+        torchs(torch.optim.RAdam),
         {"lr": 1e-3, **ADAM, "weight_decay": 0.0},
         [
             {},
@@ -216,18 +243,32 @@ TABLE = [
         ],
     ),
     (
-        "adabelief", OPTAX, "optax.adabelief(eps_root=eps)",
+        "adabelief",
+        OPTAX,
+        "optax.adabelief(eps_root=eps)",
         lambda a: on_optax(optax.adabelief(a["lr"], b1=a["beta1"], b2=a["beta2"], eps=a["eps"], eps_root=a["eps"])),
         {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-16},
-        [{}, {"lr": 0.05, "beta1": 0.8, "beta2": 0.95}, {"lr": 0.05, "eps": 1e-4}, {"lr": 0.02, "beta2": 0.9, "eps": 1e-8}],
+        [
+            {},
+            {"lr": 0.05, "beta1": 0.8, "beta2": 0.95},
+            {"lr": 0.05, "eps": 1e-4},
+            {"lr": 0.02, "beta2": 0.9, "eps": 1e-8},
+        ],
     ),
     (
-        "adabelief", PTO, "pytorch_optimizer.AdaBelief(weight_decouple=True)", pto(pytorch_optimizer.AdaBelief),
+        "adabelief",
+        PTO,
+        "pytorch_optimizer.AdaBelief(weight_decouple=True)",
+        pto(pytorch_optimizer.AdaBelief),
         {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-16, "weight_decay": 0.0},
         [{}, {"lr": 0.05, "weight_decay": 0.1, "eps": 1e-8}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}],
     ),
     (
-        "adabound", PTO, "pytorch_optimizer.AdaBound, with sqrt(v) for sqrt(v + 1e-15)", pto(AdaBound), BOUND,
+        "adabound",
+        PTO,
+        "pytorch_optimizer.AdaBound, with sqrt(v) for sqrt(v + 1e-15)",
+        pto(AdaBound),
+        BOUND,
         [
             {},
             {"lr": 0.01, "final_lr": 0.05, "gamma": 0.1},
@@ -236,8 +277,11 @@ TABLE = [
         ],
     ),
     (
-        "amsbound", PTO, "pytorch_optimizer.AdaBound(ams_bound=True), with sqrt(v) for sqrt(v + 1e-15)",
-        pto(AdaBound, ams_bound=True), BOUND,
+        "amsbound",
+        PTO,
+        "pytorch_optimizer.AdaBound(ams_bound=True), with sqrt(v) for sqrt(v + 1e-15)",
+        pto(AdaBound, ams_bound=True),
+        BOUND,
         [
             {},
             {"lr": 0.01, "final_lr": 0.05, "gamma": 0.1, "beta2": 0.9},
@@ -246,7 +290,10 @@ TABLE = [
         ],
     ),
     (
-        "yogi", OPTAX, "optax.chain(scale_by_yogi, scale_by_learning_rate)", yogi,
+        "yogi",
+        OPTAX,
+        "optax.chain(scale_by_yogi, scale_by_learning_rate)",
+        yogi,
         {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-3, "initial_accumulator_value": 1e-6},
         [
             {},
@@ -256,12 +303,18 @@ TABLE = [
         ],
     ),
     (
-        "yogi", PTO, "pytorch_optimizer.Yogi(weight_decouple=True)", yogi_pto,
+        "yogi",
+        PTO,
+        "pytorch_optimizer.Yogi(weight_decouple=True)",
+        yogi_pto,
         {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-3, "initial_accumulator_value": 1e-6, "weight_decay": 0.0},
         [{}, {"lr": 0.05, "beta2": 0.95, "weight_decay": 0.1}],
     ),
     (
-        "adan", PTO, "pytorch_optimizer.Adan(weight_decouple=no_prox)", adan,
+        "adan",
+        PTO,
+        "pytorch_optimizer.Adan(weight_decouple=no_prox)",
+        adan,
         {"lr": 1e-3, "beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "eps": 1e-8, "weight_decay": 0.0, "no_prox": False},
         [
             {},
@@ -271,9 +324,19 @@ TABLE = [
         ],
     ),
     (
-        "adan", OPTAX, "optax.adan(b2=0.5, eps_root=0)",
+        "adan",
+        OPTAX,
+        "optax.adan(b2=0.5, eps_root=0)",
         lambda a: on_optax(
-            optax.adan(a["lr"], b1=a["beta1"], b2=a["beta2"], b3=a["beta3"], eps=a["eps"], eps_root=0.0, weight_decay=a["weight_decay"])
+            optax.adan(
+                a["lr"],
+                b1=a["beta1"],
+                b2=a["beta2"],
+                b3=a["beta3"],
+                eps=a["eps"],
+                eps_root=0.0,
+                weight_decay=a["weight_decay"],
+            )
         ),
         None,
         [
@@ -282,36 +345,62 @@ TABLE = [
         ],
     ),
     (
-        "lion", OPTAX, "optax.lion", lambda a: on_optax(
-            optax.lion(a["lr"], b1=a["beta1"], b2=a["beta2"], weight_decay=a["weight_decay"])
-        ),
+        "lion",
+        OPTAX,
+        "optax.lion",
+        lambda a: on_optax(optax.lion(a["lr"], b1=a["beta1"], b2=a["beta2"], weight_decay=a["weight_decay"])),
         {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "weight_decay": 1e-3},
-        [{}, {"lr": 0.01, "beta1": 0.5, "beta2": 0.8, "weight_decay": 0.0}, {"lr": 0.02, "beta1": 0.95, "beta2": 0.98, "weight_decay": 0.3}],
+        [
+            {},
+            {"lr": 0.01, "beta1": 0.5, "beta2": 0.8, "weight_decay": 0.0},
+            {"lr": 0.02, "beta1": 0.95, "beta2": 0.98, "weight_decay": 0.3},
+        ],
     ),
     (
-        "lion", PTO, "pytorch_optimizer.Lion(weight_decouple=True)", pto(pytorch_optimizer.Lion),
+        "lion",
+        PTO,
+        "pytorch_optimizer.Lion(weight_decouple=True)",
+        pto(pytorch_optimizer.Lion),
         {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
         [{}, {"lr": 0.05, "beta1": 0.7, "beta2": 0.9, "weight_decay": 0.1}],
     ),
     (
-        "signsgd", PTO, "pytorch_optimizer.SignSGD(momentum=0)", pto(pytorch_optimizer.SignSGD, momentum=0.0),
+        "signsgd",
+        PTO,
+        "pytorch_optimizer.SignSGD(momentum=0)",
+        pto(pytorch_optimizer.SignSGD, momentum=0.0),
         {"lr": 1e-3, "weight_decay": 0.0},
         [{}, {"lr": 0.1}, {"lr": 0.05, "weight_decay": 0.2}],
     ),
     (
-        "signsgd", OPTAX, "optax.sign_sgd", lambda a: on_optax(optax.sign_sgd(a["lr"])), None, [{"lr": 0.02}],
+        "signsgd",
+        OPTAX,
+        "optax.sign_sgd",
+        lambda a: on_optax(optax.sign_sgd(a["lr"])),
+        None,
+        [{"lr": 0.02}],
     ),
     (
-        "signum", PTO, "pytorch_optimizer.SignSGD(weight_decouple=True)", pto(pytorch_optimizer.SignSGD),
+        "signum",
+        PTO,
+        "pytorch_optimizer.SignSGD(weight_decouple=True)",
+        pto(pytorch_optimizer.SignSGD),
         {"lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0},
         [{}, {"lr": 0.1, "momentum": 0.5}, {"lr": 0.05, "momentum": 0.95, "weight_decay": 0.2}],
     ),
     (
-        "signum", OPTAX, "optax.signum", lambda a: on_optax(optax.signum(a["lr"], beta=a["momentum"])), None,
+        "signum",
+        OPTAX,
+        "optax.signum",
+        lambda a: on_optax(optax.signum(a["lr"], beta=a["momentum"])),
+        None,
         [{"lr": 0.02, "momentum": 0.8}],
     ),
     (
-        "rprop", TORCH, "torch.optim.Rprop", rprop,
+        "rprop",
+        TORCH,
+        "torch.optim.Rprop",
+        rprop,
         {"lr": 1e-2, "etaminus": 0.5, "etaplus": 1.2, "step_size_min": 1e-6, "step_size_max": 50.0},
         [
             {},
@@ -321,7 +410,10 @@ TABLE = [
         ],
     ),
     (
-        "asgd", TORCH, "torch.optim.ASGD", torchs(torch.optim.ASGD, kept=[("averaged", "ax")]),
+        "asgd",
+        TORCH,
+        "torch.optim.ASGD",
+        torchs(torch.optim.ASGD, kept=[("averaged", "ax")]),
         {"lr": 1e-2, "lambd": 1e-4, "alpha": 0.75, "t0": 1e6, "weight_decay": 0.0},
         [
             {},
@@ -331,10 +423,18 @@ TABLE = [
         ],
     ),
     (
-        "ftrl", KERAS, "keras.optimizers.Ftrl", ftrl,
+        "ftrl",
+        KERAS,
+        "keras.optimizers.Ftrl",
+        ftrl,
         {
-            "lr": 1e-3, "learning_rate_power": -0.5, "initial_accumulator_value": 0.1, "l1": 0.0, "l2": 0.0,
-            "l2_shrinkage": 0.0, "beta": 0.0,
+            "lr": 1e-3,
+            "learning_rate_power": -0.5,
+            "initial_accumulator_value": 0.1,
+            "l1": 0.0,
+            "l2": 0.0,
+            "l2_shrinkage": 0.0,
+            "beta": 0.0,
         },
         [
             {},

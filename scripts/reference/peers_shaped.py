@@ -4,24 +4,28 @@
     python scripts/reference/peers_shaped.py            writes the file
     python scripts/reference/peers_shaped.py --check    compares it with what is stored, writes nothing
 
-`crates/optim/tests/data/shaped.json`. A gradient set has one list of numbers per step and tensor name; a case names its
-`tensors`, and its `theta0` and `theta` are theirs, one after the other, row by row. `axes` says which axis of a matrix is
-the input: "in,out" as in JAX, "out,in" as in PyTorch. `args` holds every hyperparameter by our name, defaults included.
-Where a peer departs from the paper, or is changed here, or is left out:
+`crates/optim/tests/data/shaped.json`. A gradient set has one list of numbers per step and tensor name; a case names
+its `tensors`, and its `theta0` and `theta` are theirs, one after the other, row by row. `axes` says which axis of a
+matrix is the input: "in,out" as in JAX, "out,in" as in PyTorch. `args` holds every hyperparameter by our name,
+defaults included. Where a peer departs from the paper, or is changed here, or is left out:
 
 - SM3: optax gives 0 where the accumulator is 0 and has eps = 1e-8 under the root; pytorch-optimizer has 1e-30 there.
-- NovoGrad's first moment is b1 * m + u, without 1 - b1; pytorch-optimizer's `grad_averaging` has the factor from step 2 on.
-- LARS: optax divides by the norm of g + wd * w and not by the sum of norms as the paper does: recorded without decay only.
-  pytorch-optimizer takes plain momentum steps, without decay, on vectors.
+- NovoGrad's first moment is b1 * m + u, without 1 - b1; pytorch-optimizer's `grad_averaging` has the factor from step
+  2 on.
+- LARS: optax divides by the norm of g + wd * w and not by the sum of norms as the paper does: recorded without decay
+  only. pytorch-optimizer takes plain momentum steps, without decay, on vectors.
 - LAMB: pytorch-optimizer's has no correction of v and clamps the norm of the weights to 10; only optax's is recorded.
-- Adafactor: PyTorch's takes min(lr, 1/sqrt(t)), clamps where the paper adds eps1, has no momentum, and takes a machine epsilon
-  for eps1. optax computes its decay rate in float32 (a float64 function is passed here), factors matrices with both sides
-  >= 128 only (2 here), and does not multiply the decay by the rate. With small rates and rate * decay passed they agree.
-- Muon: optax corrects m and g each for its own bias in the Nesterov mix, PyTorch neither (`bias_correction`); optax's vectors
-  get AdamW with the same Nesterov mix. PyTorch's polynomial works in bfloat16; its source is run here with float64 in its place.
-- Shampoo: pytorch-optimizer's momentum feeds the preconditioned update back into the statistics; recorded without momentum.
-- SOAP: the first gradient moves nothing. pytorch-optimizer takes its QR in float32; its source is run here without that cast.
-  One gradient of a tall matrix leaves eigenvectors arbitrary, so no run on such shapes can be compared.
+- Adafactor: PyTorch's takes min(lr, 1/sqrt(t)), clamps where the paper adds eps1, has no momentum, and takes a
+  machine epsilon for eps1. optax computes its decay rate in float32 (a float64 function is passed here), factors
+  matrices with both sides >= 128 only (2 here), and does not multiply the decay by the rate. With small rates and
+  rate * decay passed they agree.
+- Muon: optax corrects m and g each for its own bias in the Nesterov mix, PyTorch neither (`bias_correction`); optax's
+  vectors get AdamW with the same Nesterov mix. PyTorch's polynomial works in bfloat16; its source is run here with
+  float64 in its place.
+- Shampoo: pytorch-optimizer's momentum feeds the preconditioned update back into the statistics; recorded without
+  momentum.
+- SOAP: the first gradient moves nothing. pytorch-optimizer takes its QR in float32; its source is run here without
+  that cast. One gradient of a tall matrix leaves eigenvectors arbitrary, so no run on such shapes can be compared.
 - Adaptive clipping and centralisation: per output, taken as axis 1 by optax's clip and as axis 0 by the others.
 """
 
@@ -39,8 +43,8 @@ from pytorch_optimizer.optimizer import agc, centralize_gradient, soap
 from torch.optim import _muon
 
 from common import finish
-from optimizers import expression
-from peers import SEED, STEPS, case, close, distinct, made_by, perturbed, with_source
+from optimizers import STEPS, expression
+from peers import SEED, case, close, distinct, made_by, perturbed, with_source
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -58,7 +62,7 @@ soap.SOAP.get_orthogonal_matrix_qr = with_source(
 
 
 def sets():
-    """For each set and tensor, one row per step: each tensor on a scale of its own, and a set with a mean that moves slowly."""
+    """For each set and tensor, one row per step: each on a scale of its own, or with a mean that moves slowly."""
     rng = np.random.default_rng(SEED + 1)
     scale = {"tall": 1e-2, "wide": 1.0, "square": 3.0, "vector": 1e3, "cube": 1e-3}
     made = {"scales": {}, "drift": {}}
@@ -77,7 +81,10 @@ def starts():
     rng = np.random.default_rng(SEED + 2)
     scale = {"scales": {"tall": 0.3, "wide": 1.0, "square": 1.0, "vector": 20.0, "cube": 0.05}, "drift": {}}
     return {
-        kind: {name: (scales.get(name, 1.0) * rng.standard_normal(math.prod(shape))).tolist() for name, shape in SHAPES.items()}
+        kind: {
+            name: (scales.get(name, 1.0) * rng.standard_normal(math.prod(shape))).tolist()
+            for name, shape in SHAPES.items()
+        }
         for kind, scales in scale.items()
     }
 
@@ -124,7 +131,9 @@ def betas(a):
 
 
 def sm3_pto(a):
-    return run_torch(lambda p: pytorch_optimizer.SM3(p, lr=a["lr"], momentum=a["momentum"], eps=a["eps"], foreach=False))
+    return run_torch(
+        lambda p: pytorch_optimizer.SM3(p, lr=a["lr"], momentum=a["momentum"], eps=a["eps"], foreach=False)
+    )
 
 
 def novograd_pto(averaging):
@@ -167,7 +176,9 @@ def adafactor_optax(a):
 
 
 def muon_optax(a):
-    keep = dict(ns_steps=a["ns_steps"], beta=a["momentum"], eps=a["eps"], weight_decay=a["weight_decay"], nesterov=a["nesterov"])
+    keep = dict(
+        ns_steps=a["ns_steps"], beta=a["momentum"], eps=a["eps"], weight_decay=a["weight_decay"], nesterov=a["nesterov"]
+    )
     return run_optax(optax.contrib.muon(a["lr"], consistent_rms=a["consistent_rms"] or None, **keep))
 
 
@@ -184,7 +195,9 @@ def shampoo(a):
 
 
 def soap_pto(a):
-    keep = dict(shampoo_beta=a["shampoo_beta"], weight_decay=a["weight_decay"], precondition_frequency=a["every"], eps=a["eps"])
+    keep = dict(
+        shampoo_beta=a["shampoo_beta"], weight_decay=a["weight_decay"], precondition_frequency=a["every"], eps=a["eps"]
+    )
     return run_torch(lambda p: pytorch_optimizer.SOAP(p, lr=a["lr"], betas=betas(a), **keep))
 
 
@@ -210,43 +223,94 @@ def centralize_pto(_, tensors):
 TORCH, PTO, OPTAX = "torch", "pytorch-optimizer", "optax"
 NOVO = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.25, "eps": 1e-6, "weight_decay": 0.0}
 NOVO_PTO = {**NOVO, "beta1": 0.95, "beta2": 0.98, "eps": 1e-8}
-LARS = {"lr": 1e-3, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.0, "trust_coefficient": 1e-3, "eps": 0.0, "nesterov": False}
+LARS = {
+    "lr": 1e-3,
+    "momentum": 0.9,
+    "dampening": 0.0,
+    "weight_decay": 0.0,
+    "trust_coefficient": 1e-3,
+    "eps": 0.0,
+    "nesterov": False,
+}
 FACTOR = {"lr": 1e-2, "beta2_decay": -0.8, "eps1": 2.0**-52, "eps2": 1e-3, "d": 1.0, "weight_decay": 0.0}
 MUON = {
-    "lr": 1e-3, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "eps": 1e-8, "weight_decay": 0.0, "consistent_rms": 0.0,
+    "lr": 1e-3,
+    "momentum": 0.95,
+    "nesterov": True,
+    "ns_steps": 5,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "consistent_rms": 0.0,
     "bias_correction": True,
 }
 MUON_TORCH = {**MUON, "weight_decay": 0.1, "eps": 1e-7, "bias_correction": False}
 
-# Rule, peer, what is called, axes, tensors, how to run it, defaults (None: not the peer's), then what each case changes.
+# Rule, peer, what is called, axes, tensors, how to run it, defaults (None: not the peer's), what each case changes.
 TABLE = [
     (
-        "sm3", OPTAX, "optax.chain(scale_by_sm3, scale)", None, ALL,
+        "sm3",
+        OPTAX,
+        "optax.chain(scale_by_sm3, scale)",
+        None,
+        ALL,
         lambda a: run_optax(optax.chain(optax.scale_by_sm3(a["momentum"], eps=a["eps"]), optax.scale(-a["lr"]))),
         {"lr": 0.1, "momentum": 0.9, "eps": 1e-8},
         [{}, {"lr": 0.5, "momentum": 0.5}, {"lr": 0.3, "momentum": 0.0, "eps": 1e-3}],
     ),
     (
-        "sm3", PTO, "pytorch_optimizer.SM3(beta=0)", None, ALL, sm3_pto, {"lr": 0.1, "momentum": 0.0, "eps": 1e-30},
+        "sm3",
+        PTO,
+        "pytorch_optimizer.SM3(beta=0)",
+        None,
+        ALL,
+        sm3_pto,
+        {"lr": 0.1, "momentum": 0.0, "eps": 1e-30},
         [{}, {"lr": 0.3, "momentum": 0.8}],
     ),
     (
-        "novograd", OPTAX, "optax.novograd", None, ALL,
+        "novograd",
+        OPTAX,
+        "optax.novograd",
+        None,
+        ALL,
         lambda a: run_optax(
             optax.novograd(a["lr"], b1=a["beta1"], b2=a["beta2"], eps=a["eps"], weight_decay=a["weight_decay"])
         ),
-        NOVO, [{}, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9}, {"lr": 0.05, "eps": 1e-2, "weight_decay": 0.1}],
+        NOVO,
+        [{}, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9}, {"lr": 0.05, "eps": 1e-2, "weight_decay": 0.1}],
     ),
     (
-        "novograd", PTO, "pytorch_optimizer.NovoGrad(weight_decouple=False)", None, ["tall", "wide", "cube"],
-        novograd_pto(False), NOVO_PTO, [{}, {"lr": 0.02, "weight_decay": 0.2}],
+        "novograd",
+        PTO,
+        "pytorch_optimizer.NovoGrad(weight_decouple=False)",
+        None,
+        ["tall", "wide", "cube"],
+        novograd_pto(False),
+        NOVO_PTO,
+        [{}, {"lr": 0.02, "weight_decay": 0.2}],
     ),
     (
-        "lars", OPTAX, "optax.lars(weight_decay=0)", None, ALL, lars_optax, LARS,
-        [{"lr": 1.0}, {"lr": 2.0, "momentum": 0.5, "trust_coefficient": 0.02}, {"lr": 1.0, "nesterov": True, "eps": 0.1}],
+        "lars",
+        OPTAX,
+        "optax.lars(weight_decay=0)",
+        None,
+        ALL,
+        lars_optax,
+        LARS,
+        [
+            {"lr": 1.0},
+            {"lr": 2.0, "momentum": 0.5, "trust_coefficient": 0.02},
+            {"lr": 1.0, "nesterov": True, "eps": 0.1},
+        ],
     ),
     (
-        "lars", PTO, "pytorch_optimizer.LARS", None, ["tall", "wide", "cube"], lars_pto, LARS,
+        "lars",
+        PTO,
+        "pytorch_optimizer.LARS",
+        None,
+        ["tall", "wide", "cube"],
+        lars_pto,
+        LARS,
         [
             {"lr": 1.0, "weight_decay": 0.1},
             {"lr": 2.0, "trust_coefficient": 0.02, "weight_decay": 1.0, "nesterov": True},
@@ -255,7 +319,13 @@ TABLE = [
         ],
     ),
     (
-        "lamb", OPTAX, "optax.lamb", None, ALL, lamb, {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.0},
+        "lamb",
+        OPTAX,
+        "optax.lamb",
+        None,
+        ALL,
+        lamb,
+        {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.0},
         [
             {},
             {"lr": 0.05, "beta1": 0.5, "beta2": 0.9},
@@ -264,7 +334,13 @@ TABLE = [
         ],
     ),
     (
-        "adafactor", TORCH, "torch.optim.Adafactor", None, ALL, adafactor_torch, FACTOR,
+        "adafactor",
+        TORCH,
+        "torch.optim.Adafactor",
+        None,
+        ALL,
+        adafactor_torch,
+        FACTOR,
         [
             {},
             {"lr": 0.5, "beta2_decay": -0.5},
@@ -273,15 +349,26 @@ TABLE = [
         ],
     ),
     (
-        "adafactor", OPTAX, "optax.chain(scale_by_factored_rms, clip_by_block_rms, scale, scale_by_param_block_rms, ema, ...)",
-        None, ["tall", "wide"], adafactor_optax, None,
+        "adafactor",
+        OPTAX,
+        "optax.chain(scale_by_factored_rms, clip_by_block_rms, scale, scale_by_param_block_rms, ema, ...)",
+        None,
+        ["tall", "wide"],
+        adafactor_optax,
+        None,
         [
             {**FACTOR, "eps1": 1e-30, "beta1": 0.0, "lr": 0.1},
             {**FACTOR, "eps1": 1e-30, "beta1": 0.9, "lr": 0.05, "weight_decay": 0.2, "d": 1.5},
         ],
     ),
     (
-        "muon", OPTAX, "optax.contrib.muon", "in,out", MATRICES, muon_optax, MUON,
+        "muon",
+        OPTAX,
+        "optax.contrib.muon",
+        "in,out",
+        MATRICES,
+        muon_optax,
+        MUON,
         [
             {},
             {"lr": 0.02, "nesterov": False},
@@ -292,7 +379,13 @@ TABLE = [
         ],
     ),
     (
-        "muon", TORCH, "torch.optim.Muon, with its Newton-Schulz steps in float64", "out,in", MATRICES, muon_torch, MUON_TORCH,
+        "muon",
+        TORCH,
+        "torch.optim.Muon, Newton-Schulz in float64",
+        "out,in",
+        MATRICES,
+        muon_torch,
+        MUON_TORCH,
         [
             {},
             {"lr": 0.05, "nesterov": False, "momentum": 0.9, "weight_decay": 0.0},
@@ -301,12 +394,22 @@ TABLE = [
         ],
     ),
     (
-        "muon_or_adamw", OPTAX, "optax.contrib.muon: matrices by muon, the rest by AdamW (beta1 0.9, beta2 0.999, no decay)",
-        "in,out", ALL, muon_optax, None,
+        "muon_or_adamw",
+        OPTAX,
+        "optax.contrib.muon: matrices by muon, the rest by AdamW (beta1 0.9, beta2 0.999, no decay)",
+        "in,out",
+        ALL,
+        muon_optax,
+        None,
         [{**MUON, "lr": 0.02}, {**MUON, "lr": 0.02, "nesterov": False}],
     ),
     (
-        "shampoo", PTO, "pytorch_optimizer.Shampoo(momentum=0, preconditioning_compute_steps=every)", None, ALL, shampoo,
+        "shampoo",
+        PTO,
+        "pytorch_optimizer.Shampoo(momentum=0, preconditioning_compute_steps=every)",
+        None,
+        ALL,
+        shampoo,
         {"lr": 1e-3, "eps": 1e-6, "every": 1, "weight_decay": 0.0},
         [
             {"eps": 1e-2, "lr": 0.1},
@@ -315,12 +418,31 @@ TABLE = [
         ],
     ),
     (
-        "shampoo", PTO, "pytorch_optimizer.Shampoo(momentum=0, preconditioning_compute_steps=every)", None, ["square", "cube"],
-        shampoo, None, [{"lr": 0.1, "eps": 1e-6, "every": 1, "weight_decay": 0.0}],
+        "shampoo",
+        PTO,
+        "pytorch_optimizer.Shampoo(momentum=0, preconditioning_compute_steps=every)",
+        None,
+        ["square", "cube"],
+        shampoo,
+        None,
+        [{"lr": 0.1, "eps": 1e-6, "every": 1, "weight_decay": 0.0}],
     ),
     (
-        "soap", PTO, "pytorch_optimizer.SOAP(precondition_frequency=every), with its QR in float64", None, WELL, soap_pto,
-        {"lr": 3e-3, "beta1": 0.95, "beta2": 0.95, "shampoo_beta": 0.95, "eps": 1e-8, "weight_decay": 1e-2, "every": 10},
+        "soap",
+        PTO,
+        "pytorch_optimizer.SOAP(precondition_frequency=every), with its QR in float64",
+        None,
+        WELL,
+        soap_pto,
+        {
+            "lr": 3e-3,
+            "beta1": 0.95,
+            "beta2": 0.95,
+            "shampoo_beta": 0.95,
+            "eps": 1e-8,
+            "weight_decay": 1e-2,
+            "every": 10,
+        },
         [
             {},
             {"lr": 0.02, "beta1": 0.8, "beta2": 0.9, "shampoo_beta": 0.5, "every": 1},
@@ -328,21 +450,44 @@ TABLE = [
         ],
     ),
     (
-        "agc", OPTAX, "optax.chain(adaptive_grad_clip, sgd(0.1))", "in,out", FLAT,
+        "agc",
+        OPTAX,
+        "optax.chain(adaptive_grad_clip, sgd(0.1))",
+        "in,out",
+        FLAT,
         lambda a: run_optax(optax.chain(optax.adaptive_grad_clip(a["clipping"], eps=a["eps"]), optax.sgd(0.1))),
-        {"clipping": 0.01, "eps": 1e-3}, [{}, {"clipping": 0.5}, {"clipping": 0.3, "eps": 3.0}],
+        {"clipping": 0.01, "eps": 1e-3},
+        [{}, {"clipping": 0.5}, {"clipping": 0.3, "eps": 3.0}],
     ),
     (
-        "agc", PTO, "torch.optim.SGD(0.1) after pytorch_optimizer's agc", "out,in", FLAT, before_sgd(clip_pto),
-        {"clipping": 0.01, "eps": 1e-3}, [{}, {"clipping": 0.5}, {"clipping": 0.3, "eps": 3.0}],
+        "agc",
+        PTO,
+        "torch.optim.SGD(0.1) after pytorch_optimizer's agc",
+        "out,in",
+        FLAT,
+        before_sgd(clip_pto),
+        {"clipping": 0.01, "eps": 1e-3},
+        [{}, {"clipping": 0.5}, {"clipping": 0.3, "eps": 3.0}],
     ),
     (
-        "centralize", OPTAX, "optax.chain(centralize, sgd(0.1))", "out,in", ALL,
-        lambda a: run_optax(optax.chain(optax.centralize(), optax.sgd(0.1))), {}, [{}],
+        "centralize",
+        OPTAX,
+        "optax.chain(centralize, sgd(0.1))",
+        "out,in",
+        ALL,
+        lambda a: run_optax(optax.chain(optax.centralize(), optax.sgd(0.1))),
+        {},
+        [{}],
     ),
     (
-        "centralize", PTO, "torch.optim.SGD(0.1) after pytorch_optimizer's centralize_gradient", "out,in", ALL,
-        before_sgd(centralize_pto), {}, [{}],
+        "centralize",
+        PTO,
+        "torch.optim.SGD(0.1) after pytorch_optimizer's centralize_gradient",
+        "out,in",
+        ALL,
+        before_sgd(centralize_pto),
+        {},
+        [{}],
     ),
 ]
 

@@ -4,19 +4,20 @@
     python scripts/reference/peers_whole.py            writes both files
     python scripts/reference/peers_whole.py --check    compares them with what is stored, writes nothing
 
-`crates/optim/tests/data/whole.json`: 50 steps each. A case has `gradients`, the name of a recorded set, or `objective`, the
-name of a quadratic f(x) = x'Ax/2 - b'x whose gradient is taken where the rule asks for it. Columns beside `theta`: `averaged`
-(the weights to evaluate, or the slow ones), `d` (the estimated distance), `losses` (those that were handed in, all 50).
-`crates/optim/tests/data/lbfgs.json`: the first ten iterates of L-BFGS.
-`args` holds every hyperparameter by our name, defaults included. Where a peer departs from the paper or is changed here:
+`crates/optim/tests/data/whole.json`: 50 steps each. A case has `gradients`, the name of a recorded set, or
+`objective`, the name of a quadratic f(x) = x'Ax/2 - b'x whose gradient is taken where the rule asks for it. Columns
+beside `theta`: `averaged` (the weights to evaluate, or the slow ones), `d` (the estimated distance), `losses` (those
+that were handed in, all 50). `crates/optim/tests/data/lbfgs.json`: the first ten iterates of L-BFGS. `args` holds
+every hyperparameter by our name, defaults included. Where a peer departs from the paper or is changed here:
 
 - Schedule-free: `theta` is y, where gradients are taken; `averaged` is x, what eval() gives.
 - Prodigy moves by the old d times lr but adds the new d times eps to the root; both decays use the old d.
 - D-Adapted SGD measures its first gradient without the decay.
 - Polyak: optax divides by the norm of the scaled gradient if `scaling` is not 1; it is 1 here.
 - SAM: pytorch-optimizer takes the norm in float32; its source is run here without that cast.
-- Sophia: pytorch-optimizer's m / max(h, eps), cut at p, is lr * p times the paper's m / max(gamma h, eps) cut at 1, with
-  gamma = p: `args` are the paper's. optax's sees a new curvature one step late and corrects m for its bias: not recorded.
+- Sophia: pytorch-optimizer's m / max(h, eps), cut at p, is lr * p times the paper's m / max(gamma h, eps) cut at 1,
+  with gamma = p: `args` are the paper's. optax's sees a new curvature one step late and corrects m for its bias: not
+  recorded.
 - SWA: torch's multi-tensor mean divides in the default dtype, which is set to float64 here.
 - L-BFGS: one call of PyTorch's step() per iterate, max_iter=1 with max_eval=1000 so that the search is not cut short.
 """
@@ -42,8 +43,8 @@ from pytorch_optimizer.optimizer import sam
 from torch.optim import swa_utils
 
 from common import finish
-from optimizers import expression
-from peers import LISTED, SEED, STEPS, THETA0, case, close, distinct, gradient_sets, made_by, perturbed, with_source
+from optimizers import LISTED, STEPS, THETA0, expression, gradient_sets
+from peers import SEED, case, close, distinct, made_by, perturbed, with_source
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -100,7 +101,7 @@ class Rosenbrock:
 
 
 def torch_run(make, columns=None, hessians=None, closure=False):
-    """Steps a torch optimizer; `columns` maps a name to a function of (rule, parameter) for what to list beside theta."""
+    """Steps a torch optimizer; `columns` maps a name to what to list beside theta, from (rule, parameter)."""
 
     def run(source, theta0):
         theta = torch.tensor(theta0).requires_grad_()
@@ -164,7 +165,7 @@ def schedule_free(kind):
 
 
 def adapted(kind, **fixed):
-    """Prodigy and D-Adaptation; `decoupled` is their `decouple`, `beta3 = 0` their None, growth_rate = 0 their infinity."""
+    """Prodigy and D-Adaptation: `decoupled` is their decouple, `beta3 = 0` their None, `growth_rate = 0` infinity."""
 
     def make(a):
         keep = {k: v for k, v in a.items() if k not in ("beta1", "beta2", "beta3", "decoupled", "growth_rate")}
@@ -206,7 +207,9 @@ BASES = {
 
 
 def lookahead_optax(a, base, base_args):
-    rule = optax.lookahead(BASES[base][0](base_args["lr"], **{k: v for k, v in base_args.items() if k != "lr"}), a["k"], a["alpha"])
+    rule = optax.lookahead(
+        BASES[base][0](base_args["lr"], **{k: v for k, v in base_args.items() if k != "lr"}), a["k"], a["alpha"]
+    )
 
     def run(source, theta0):
         theta = optax.LookaheadParams.init_synced(jax.numpy.asarray(theta0, dtype="float64"))
@@ -226,7 +229,8 @@ def lookahead_optax(a, base, base_args):
 def lookahead_pto(a, base, base_args):
     kind = BASES[base][1]
     return torch_run(
-        lambda p: pytorch_optimizer.Lookahead(kind(p, foreach=False, **base_args), k=a["k"], alpha=a["alpha"]), {"averaged": slow}
+        lambda p: pytorch_optimizer.Lookahead(kind(p, foreach=False, **base_args), k=a["k"], alpha=a["alpha"]),
+        {"averaged": slow},
     )
 
 
@@ -256,7 +260,8 @@ def sam_optax(a, base, base_args):
 def sam_pto(a, base, base_args):
     kind = BASES[base][1]
     return torch_run(
-        lambda p: pytorch_optimizer.SAM(p, kind, rho=a["rho"], adaptive=a["adaptive"], foreach=False, **base_args), closure=True
+        lambda p: pytorch_optimizer.SAM(p, kind, rho=a["rho"], adaptive=a["adaptive"], foreach=False, **base_args),
+        closure=True,
     )
 
 
@@ -282,7 +287,7 @@ def swa(a, base, base_args):
 
 
 def curvatures():
-    """A diagonal estimate for each step: mostly positive, on scales of its own, some negative, one coordinate without any."""
+    """A diagonal estimate for each step: mostly positive, each on its own scale, some negative, one always 0."""
     rng = np.random.default_rng(SEED + 3)
     rows = 10.0 ** np.arange(-2, 5) * (0.6 + rng.standard_normal((STEPS, 7)))
     rows[:, 3] = 0.0
@@ -296,7 +301,9 @@ def sophia(a):
     def hessians(t):
         return [torch.tensor(CURVATURES[t - 1])] if (t - 1) % a["every"] == 0 else None
 
-    keep = dict(lr=a["lr"] / a["gamma"], p=a["gamma"], eps=a["eps"] / a["gamma"], weight_decay=a["weight_decay"] * a["gamma"])
+    keep = dict(
+        lr=a["lr"] / a["gamma"], p=a["gamma"], eps=a["eps"] / a["gamma"], weight_decay=a["weight_decay"] * a["gamma"]
+    )
     keep.update(betas=(a["beta1"], a["beta2"]), update_period=a["every"])
     return torch_run(lambda p: pytorch_optimizer.SophiaH(p, foreach=False, **keep), hessians=hessians)
 
@@ -305,23 +312,52 @@ SF = {"weight_decay": 0.0, "warmup_steps": 0, "r": 0.0, "weight_lr_power": 2.0}
 SFA = {"lr": 2.5e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, **SF}
 SFR = {**{k: v for k, v in SFA.items() if k != "warmup_steps"}, "silent_sgd_phase": True}
 PRODIGY = {
-    "lr": 1.0, "beta1": 0.9, "beta2": 0.999, "beta3": 0.0, "eps": 1e-8, "weight_decay": 0.0, "decoupled": True,
-    "use_bias_correction": False, "safeguard_warmup": False, "d0": 1e-6, "d_coef": 1.0, "growth_rate": 0.0,
+    "lr": 1.0,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "beta3": 0.0,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decoupled": True,
+    "use_bias_correction": False,
+    "safeguard_warmup": False,
+    "d0": 1e-6,
+    "d_coef": 1.0,
+    "growth_rate": 0.0,
 }
 DSGD = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "d0": 1e-6, "growth_rate": 0.0}
 DADAM = {
-    "lr": 1.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False,
-    "use_bias_correction": False, "d0": 1e-6, "growth_rate": 0.0,
+    "lr": 1.0,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decoupled": False,
+    "use_bias_correction": False,
+    "d0": 1e-6,
+    "growth_rate": 0.0,
 }
 DADAGRAD = {"lr": 1.0, "momentum": 0.0, "eps": 1e-6, "weight_decay": 0.0, "d0": 1e-6, "growth_rate": 0.0}
-SOPHIA = {"lr": 0.06 * 0.01, "beta1": 0.96, "beta2": 0.99, "gamma": 0.01, "eps": 1e-14, "weight_decay": 0.0, "every": 10}
+SOPHIA = {
+    "lr": 0.06 * 0.01,
+    "beta1": 0.96,
+    "beta2": 0.99,
+    "gamma": 0.01,
+    "eps": 1e-14,
+    "weight_decay": 0.0,
+    "every": 10,
+}
 SF_PEER, PRO, DA, PTO, OPTAX, TORCH = "schedulefree", "prodigyopt", "dadaptation", "pytorch-optimizer", "optax", "torch"
 
 # Rule, peer, what is called, sources, how to run it, defaults (None: not the peer's), then what each case changes.
 TABLE = [
     (
-        "schedulefree_sgd", SF_PEER, "schedulefree.SGDScheduleFree", ["signs", "drift", "condition_100"],
-        schedule_free(schedulefree.SGDScheduleFree), {"lr": 1.0, "momentum": 0.9, **SF},
+        "schedulefree_sgd",
+        SF_PEER,
+        "schedulefree.SGDScheduleFree",
+        ["signs", "drift", "condition_100"],
+        schedule_free(schedulefree.SGDScheduleFree),
+        {"lr": 1.0, "momentum": 0.9, **SF},
         [
             {"lr": 0.1},
             {"lr": 0.3, "momentum": 0.7, "warmup_steps": 10},
@@ -330,8 +366,12 @@ TABLE = [
         ],
     ),
     (
-        "schedulefree_adamw", SF_PEER, "schedulefree.AdamWScheduleFree", ["scales", "signs", "condition_100"],
-        schedule_free(schedulefree.AdamWScheduleFree), SFA,
+        "schedulefree_adamw",
+        SF_PEER,
+        "schedulefree.AdamWScheduleFree",
+        ["scales", "signs", "condition_100"],
+        schedule_free(schedulefree.AdamWScheduleFree),
+        SFA,
         [
             {},
             {"lr": 0.1, "beta1": 0.95, "beta2": 0.9, "warmup_steps": 10},
@@ -340,13 +380,21 @@ TABLE = [
         ],
     ),
     (
-        "schedulefree_radam", SF_PEER, "schedulefree.RAdamScheduleFree", ["scales", "signs"],
-        schedule_free(schedulefree.RAdamScheduleFree), SFR,
+        "schedulefree_radam",
+        SF_PEER,
+        "schedulefree.RAdamScheduleFree",
+        ["scales", "signs"],
+        schedule_free(schedulefree.RAdamScheduleFree),
+        SFR,
         [{}, {"lr": 0.05, "beta2": 0.95, "weight_decay": 0.1}, {"lr": 0.01, "silent_sgd_phase": False, "r": 1.0}],
     ),
     (
-        "prodigy", PRO, "prodigyopt.Prodigy(decouple=decoupled)", ["signs", "drift", "condition_10", "condition_100"],
-        adapted(prodigyopt.Prodigy), PRODIGY,
+        "prodigy",
+        PRO,
+        "prodigyopt.Prodigy(decouple=decoupled)",
+        ["signs", "drift", "condition_10", "condition_100"],
+        adapted(prodigyopt.Prodigy),
+        PRODIGY,
         [
             {"d0": 1e-3},
             {"d0": 1e-2, "d_coef": 0.5, "use_bias_correction": True},
@@ -357,11 +405,21 @@ TABLE = [
         ],
     ),
     (
-        "prodigy", PRO, "prodigyopt.Prodigy", ["drift"], adapted(prodigyopt.Prodigy), None, [PRODIGY],
+        "prodigy",
+        PRO,
+        "prodigyopt.Prodigy",
+        ["drift"],
+        adapted(prodigyopt.Prodigy),
+        None,
+        [PRODIGY],
     ),
     (
-        "dadapt_sgd", DA, "dadaptation.DAdaptSGD", ["signs", "drift", "condition_10", "condition_100"],
-        adapted(dadaptation.DAdaptSGD), DSGD,
+        "dadapt_sgd",
+        DA,
+        "dadaptation.DAdaptSGD",
+        ["signs", "drift", "condition_10", "condition_100"],
+        adapted(dadaptation.DAdaptSGD),
+        DSGD,
         [
             {},
             {"d0": 1e-2, "momentum": 0.9},
@@ -369,8 +427,12 @@ TABLE = [
         ],
     ),
     (
-        "dadapt_adam", DA, "dadaptation.DAdaptAdam(decouple=decoupled)", ["signs", "drift", "condition_10", "condition_100"],
-        adapted(dadaptation.DAdaptAdam), DADAM,
+        "dadapt_adam",
+        DA,
+        "dadaptation.DAdaptAdam(decouple=decoupled)",
+        ["signs", "drift", "condition_10", "condition_100"],
+        adapted(dadaptation.DAdaptAdam),
+        DADAM,
         [
             {},
             {"d0": 1e-2, "lr": 0.5, "beta2": 0.99, "use_bias_correction": True},
@@ -379,18 +441,35 @@ TABLE = [
         ],
     ),
     (
-        "dadapt_adagrad", DA, "dadaptation.DAdaptAdaGrad", ["signs", "drift", "condition_10"],
-        adapted(dadaptation.DAdaptAdaGrad), DADAGRAD,
-        [{}, {"d0": 1e-2, "momentum": 0.9}, {"d0": 1e-2, "lr": 0.5, "weight_decay": 0.05, "growth_rate": 1.02, "eps": 1e-3}],
+        "dadapt_adagrad",
+        DA,
+        "dadaptation.DAdaptAdaGrad",
+        ["signs", "drift", "condition_10"],
+        adapted(dadaptation.DAdaptAdaGrad),
+        DADAGRAD,
+        [
+            {},
+            {"d0": 1e-2, "momentum": 0.9},
+            {"d0": 1e-2, "lr": 0.5, "weight_decay": 0.05, "growth_rate": 1.02, "eps": 1e-3},
+        ],
     ),
     (
-        "polyak", OPTAX, "optax.polyak_sgd(max_learning_rate=lr), sps+ where nonnegative", ["condition_10"], polyak, None,
+        "polyak",
+        OPTAX,
+        "optax.polyak_sgd(max_learning_rate=lr), sps+ where nonnegative",
+        ["condition_10"],
+        polyak,
+        None,
         # Without a limit that binds, the steps on worse conditions are chaotic.
         [{"lr": 1e6, "f_min": "minimum", "eps": 0.0, "nonnegative": False}],
     ),
     (
-        "polyak", OPTAX, "optax.polyak_sgd(max_learning_rate=lr), sps+ where nonnegative",
-        ["condition_10", "condition_100", "condition_10000"], polyak, None,
+        "polyak",
+        OPTAX,
+        "optax.polyak_sgd(max_learning_rate=lr), sps+ where nonnegative",
+        ["condition_10", "condition_100", "condition_10000"],
+        polyak,
+        None,
         [
             {"lr": 1.5, "f_min": "minimum", "eps": 0.0, "nonnegative": False},
             {"lr": 2.0, "f_min": "minimum", "eps": 1e-2, "nonnegative": False},
@@ -398,8 +477,13 @@ TABLE = [
         ],
     ),
     (
-        "sophia", PTO, "pytorch_optimizer.SophiaH(lr=lr/gamma, p=gamma, eps=eps/gamma, weight_decay=weight_decay*gamma, "
-        "update_period=every)", ["scales", "signs"], sophia, SOPHIA,
+        "sophia",
+        PTO,
+        "pytorch_optimizer.SophiaH(lr=lr/gamma, p=gamma, eps=eps/gamma, weight_decay=weight_decay*gamma, "
+        "update_period=every)",
+        ["scales", "signs"],
+        sophia,
+        SOPHIA,
         [
             {"lr": 0.01},
             {"lr": 0.02, "beta1": 0.8, "beta2": 0.9, "gamma": 0.05, "every": 1},
@@ -410,7 +494,11 @@ TABLE = [
 # The same for what goes around a base rule: the base and its arguments come with each case.
 AROUND = [
     (
-        "lookahead", OPTAX, "optax.lookahead", ["signs", "drift"], lookahead_optax,
+        "lookahead",
+        OPTAX,
+        "optax.lookahead",
+        ["signs", "drift"],
+        lookahead_optax,
         [
             ({"k": 5, "alpha": 0.5}, "sgd", {"lr": 0.1}),
             ({"k": 3, "alpha": 0.8}, "adam", {"lr": 0.05}),
@@ -418,12 +506,19 @@ AROUND = [
         ],
     ),
     (
-        "lookahead", PTO, "pytorch_optimizer.Lookahead(pullback_momentum='none')", ["signs", "drift"], lookahead_pto,
+        "lookahead",
+        PTO,
+        "pytorch_optimizer.Lookahead(pullback_momentum='none')",
+        ["signs", "drift"],
+        lookahead_pto,
         [({"k": 5, "alpha": 0.5}, "adam", {"lr": 0.1}), ({"k": 4, "alpha": 0.3}, "sgd", {"lr": 0.05, "momentum": 0.8})],
     ),
     (
-        "sam", OPTAX, "optax.contrib.sam(adversary=chain(normalize, sgd(rho)), opaque_mode=True)",
-        ["condition_10", "condition_100", "condition_10000"], sam_optax,
+        "sam",
+        OPTAX,
+        "optax.contrib.sam(adversary=chain(normalize, sgd(rho)), opaque_mode=True)",
+        ["condition_10", "condition_100", "condition_10000"],
+        sam_optax,
         [
             ({"rho": 0.05, "adaptive": False}, "sgd", {"lr": 0.5}),
             ({"rho": 0.5, "adaptive": False}, "sgd", {"lr": 0.1, "momentum": 0.9}),
@@ -431,11 +526,19 @@ AROUND = [
         ],
     ),
     (
-        "sam", PTO, "pytorch_optimizer.SAM, with its norm in float64", ["condition_10", "condition_100"], sam_pto,
+        "sam",
+        PTO,
+        "pytorch_optimizer.SAM, with its norm in float64",
+        ["condition_10", "condition_100"],
+        sam_pto,
         [({"rho": 0.05, "adaptive": True}, "sgd", {"lr": 0.3}), ({"rho": 0.5, "adaptive": True}, "adam", {"lr": 0.05})],
     ),
     (
-        "swa", TORCH, "torch.optim.swa_utils.AveragedModel, updated after step start, start + every, ...", ["signs", "drift"], swa,
+        "swa",
+        TORCH,
+        "torch.optim.swa_utils.AveragedModel, updated after step start, start + every, ...",
+        ["signs", "drift"],
+        swa,
         [
             ({"start": 1, "every": 1}, "sgd", {"lr": 0.1}),
             ({"start": 10, "every": 4}, "adam", {"lr": 0.05}),
@@ -502,14 +605,24 @@ def whole():
             made["objective"] = name
         if around:
             inner = expression(*around)
-            made["expression"] = f"{made['expression']} | {inner}" if rule == "sam" else f"{inner} | {made['expression']}"
+            made["expression"] = (
+                f"{made['expression']} | {inner}" if rule == "sam" else f"{inner} | {made['expression']}"
+            )
         if rule == "sophia":
             made["hessians"] = "recorded"
         cases.append(made)
     assert not ill, ill
     return {
         "made_by": made_by(
-            "peers_whole.py", "torch", "optax", "jax", "pytorch-optimizer", "schedulefree", "prodigyopt", "dadaptation", "numpy"
+            "peers_whole.py",
+            "torch",
+            "optax",
+            "jax",
+            "pytorch-optimizer",
+            "schedulefree",
+            "prodigyopt",
+            "dadaptation",
+            "numpy",
         ),
         "notes": [
             "growth_rate = 0 stands for no limit, beta3 = 0 for the square root of beta2.",
@@ -532,8 +645,13 @@ def distinct_by_source(cases):
 def lbfgs_torch(args, source, theta0, iterations=10):
     theta = torch.tensor(theta0).requires_grad_()
     rule = torch.optim.LBFGS(
-        [theta], lr=args["lr"], history_size=args["history_size"], max_iter=1, max_eval=1000,
-        tolerance_grad=args["tolerance_grad"], tolerance_change=args["tolerance_change"],
+        [theta],
+        lr=args["lr"],
+        history_size=args["history_size"],
+        max_iter=1,
+        max_eval=1000,
+        tolerance_grad=args["tolerance_grad"],
+        tolerance_change=args["tolerance_change"],
         line_search_fn="strong_wolfe" if args["line_search"] else None,
     )
     listed = {"theta": [], "loss": [], "step": []}
@@ -559,7 +677,9 @@ def lbfgs():
     cases = []
     for name, source in problems.items():
         quadratic = isinstance(source, Quadratic)
-        changes = [{}, {"history_size": 3}, {"history_size": 1}] + ([{"line_search": False, "lr": 0.9}] if quadratic else [])
+        changes = [{}, {"history_size": 3}, {"history_size": 1}] + (
+            [{"line_search": False, "lr": 0.9}] if quadratic else []
+        )
         for change in changes:
             args = {**usual, **change}
             columns = lbfgs_torch(args, source, source.theta0)
@@ -572,14 +692,19 @@ def lbfgs():
     optima = {}
     for name, source in problems.items():
         found = scipy.optimize.minimize(
-            lambda x: source(0, x), source.theta0, jac=True, method="L-BFGS-B", options={"maxcor": 10, "gtol": 1e-10, "ftol": 0.0}
+            lambda x: source(0, x),
+            source.theta0,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxcor": 10, "gtol": 1e-10, "ftol": 0.0},
         )
         optima[name] = {"theta": found.x.tolist(), "loss": float(found.fun), "evaluations": int(found.nfev)}
     return {
         "made_by": made_by("peers_whole.py", "torch", "scipy", "numpy"),
         "notes": [
-            "`theta[k]` is the iterate after k + 1 iterations, `loss[k]` the objective there, `step[k]` the accepted step t in "
-            "theta + t d; `optima` is where scipy's L-BFGS-B (maxcor 10, gtol 1e-10, ftol 0) ends from the same start.",
+            "`theta[k]` is the iterate after k + 1 iterations, `loss[k]` the objective there, `step[k]` the accepted t in "
+            "theta + t d.",
+            "`optima` is where scipy's L-BFGS-B (maxcor 10, gtol 1e-10, ftol 0) ends from the same start.",
         ],
         "defaults": {"lbfgs": {"torch": usual}},
         "objectives": {name: source.document() for name, source in problems.items()},
