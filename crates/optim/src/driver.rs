@@ -468,10 +468,9 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     grad: F,
     old: [F; S],
 ) -> (F, [F; S], bool) {
-    // Written so that NaN stays NaN: both comparisons are false then.
-    let g = grad * a.scale;
-    let g = F::select(a.clip < g, a.clip, g);
-    let g = F::select(g < -a.clip, -a.clip, g);
+    let g = (grad * a.scale).at_most(a.clip).at_least(-a.clip);
+    // Cutting makes numbers of NaN and ∞; adding 0·g brings NaN back.
+    let g = g + F::zero() * grad;
     let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
     let next = theta * a.keep + u;
     let finite = new.iter().fold(next.abs() < F::INFINITY, |all, s| all & (s.abs() < F::INFINITY));
