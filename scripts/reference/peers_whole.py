@@ -702,7 +702,7 @@ def lbfgs():
     return {
         "made_by": made_by("peers_whole.py", "torch", "scipy", "numpy"),
         "notes": [
-            "`theta[k]` is the iterate after k + 1 iterations, `loss[k]` the objective there, `step[k]` the accepted t in "
+            "`theta[k]` is the iterate after k + 1 iterations, `loss[k]` the objective there, `step[k]` the t in "
             "theta + t d.",
             "`optima` is where scipy's L-BFGS-B (maxcor 10, gtol 1e-10, ftol 0) ends from the same start.",
         ],
