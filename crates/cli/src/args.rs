@@ -307,6 +307,15 @@ pub struct Optimizers {
     /// Threads to measure with [default: all]
     #[arg(long, requires = "bench")]
     pub threads: Option<usize>,
+    /// Draw a schedule over a run, as in "cosine(0.1, warmup=5%)"; may be repeated
+    #[arg(long, value_name = "SCHEDULE", conflicts_with_all = ["name", "bench", "markdown"])]
+    pub schedule: Vec<String>,
+    /// Steps of the run that is drawn [default: 100 in an epoch]
+    #[arg(long, value_name = "N", requires = "schedule", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub steps: Option<u64>,
+    /// Epochs of the run that is drawn [default: 10]
+    #[arg(long, value_name = "N", requires = "schedule", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub epochs: Option<u64>,
     /// The documentation page of all of them
     #[arg(long, conflicts_with_all = ["name", "bench", "json"])]
     pub markdown: bool,

@@ -13,6 +13,7 @@ use thalweg_optim::schedule::CURVES;
 mod bench;
 mod describe;
 mod page;
+mod schedule;
 
 use crate::args;
 use crate::failure::Failure;
@@ -27,6 +28,9 @@ pub fn run(args: &args::Optimizers) -> Result<(), Failure> {
     if args.markdown {
         write!(out, "{}", page::page())?;
         return Ok(());
+    }
+    if !args.schedule.is_empty() {
+        return schedule::run(args, &mut out);
     }
     // A name of the registry, or an expression.
     let plan = match args.name.as_deref().filter(|n| n.contains(['(', '{', '|', ' '])) {
@@ -77,7 +81,7 @@ fn all() -> Value {
         "optimizers": ALL.iter().map(|e| entry_json(e)).collect::<Vec<_>>(),
         "aliases": ALIASES.iter().map(|a| json!({"name": a.0, "stands_for": a.1, "summary": a.2})).collect::<Vec<_>>(),
         "stages": STAGES.iter().map(|s| json!({"name": s.name, "summary": s.summary, "hyper": hyper_json(s.hyper)})).collect::<Vec<_>>(),
-        "schedules": CURVES.iter().map(|c| json!({"name": c.name, "formula": c.formula, "hyper": hyper_json(c.hyper)})).collect::<Vec<_>>(),
+        "schedules": CURVES.iter().map(|c| schedule::json(c)).collect::<Vec<_>>(),
     })
 }
 
@@ -110,10 +114,10 @@ fn rows(title: &str, rows: impl Iterator<Item = (&'static str, String)>, text: &
     text.push_str(title);
     text.push('\n');
     for (name, summary) in rows {
-        let lines = show::wrap(&summary, width - 18);
+        let lines = show::wrap(&summary, width - 19);
         for (i, line) in lines.lines().enumerate() {
             let name = if i == 0 { name } else { "" };
-            text.push_str(&format!("  {name:14}  {line}\n"));
+            text.push_str(&format!("  {name:15}  {line}\n"));
         }
     }
     text.push('\n');
@@ -130,11 +134,11 @@ fn list() -> String {
     );
     rows(
         "Schedules, as in adam(lr=cosine(0.05, warmup=5%))",
-        CURVES.iter().map(|c| (c.name, c.formula.into())),
+        CURVES.iter().map(|c| (c.name, schedule::summary(c))),
         &mut text,
     );
     text.push_str(
-        "thalweg optimizers NAME shows one with its formula, cost and values.\nthalweg optimizers --bench measures them on this machine.\n",
+        "thalweg optimizers NAME shows one with its formula, cost and values.\nthalweg optimizers --bench measures them on this machine.\nthalweg optimizers --schedule \"cosine(0.1)\" draws a schedule.\n",
     );
     text
 }

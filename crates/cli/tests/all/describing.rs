@@ -85,6 +85,65 @@ fn every_optimizer_is_listed_and_told() {
 }
 
 #[test]
+fn a_curve_is_told_with_all_that_it_takes() {
+    let scene = Scene::new();
+    let told = scene.ok("optimizers cyclic").out;
+    for what in ["base_lr", "(0, 1]", "triangular2", "2 epochs", "warmup", "the highest rate"] {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+    assert!(told.lines().all(|l| l.chars().count() <= 80), "{told}");
+    let document = scene.json("optimizers cyclic --json");
+    assert_eq!(document["lengths"][0]["name"], "up");
+    assert_eq!(document["choices"][0]["words"][1], "triangular2");
+    let page = scene.ok("optimizers --markdown").out;
+    assert!(page.contains("## cyclic") && page.contains("| `up` | 2 epochs |"), "{page}");
+}
+
+#[test]
+fn schedules_are_drawn() {
+    let scene = Scene::new();
+    let one = scene.ok("optimizers --schedule 'cosine(0.5)' --steps 100 --epochs 5").out;
+    assert!(one.lines().all(|l| l.chars().count() <= 80), "{one}");
+    let row = |step: &str| -> Vec<String> {
+        let found = one.lines().find(|l| l.split_whitespace().next() == Some(step));
+        found.unwrap().split_whitespace().map(String::from).collect()
+    };
+    assert_eq!(row("1"), ["1", "1", "0.5"]);
+    assert_eq!(row("50")[..2], ["50", "3"]);
+    assert!((row("50")[2].parse::<f64>().unwrap() - 0.257852).abs() < 1e-5, "{one}");
+    assert!(one.contains("cosine(0.5) is cosine(0.5, end=0, over=100%)"), "{one}");
+    assert!(one.contains('┤') && one.contains("learning rate"), "{one}");
+    let line = "optimizers --schedule 'wsd(0.1)' --schedule 'sequential(linear(0.1), cosine, at=2)' --schedule plateau";
+    let three = scene.ok(line).out;
+    assert!(three.lines().all(|l| l.chars().count() <= 80), "{three}");
+    let words = three.split_whitespace().collect::<Vec<_>>().join(" ");
+    for what in ["A wsd(0.1)", "C plateau", "drawn from 0.001", "drawn without any", "1,000 10 "] {
+        assert!(words.contains(what), "{what}: {three}");
+    }
+    let document = scene.json(&format!("{line} --steps 5000 --json"));
+    assert_eq!((&document["steps"], &document["steps_per_epoch"]), (&5000.into(), &500.into()));
+    let (steps, each) = (document["step"].as_array().unwrap(), document["schedules"].as_array().unwrap());
+    assert_eq!((steps.len(), &steps[0], &steps[1999]), (2000, &1.into(), &5000.into()));
+    assert_eq!(each.iter().map(|s| s["rates"].as_array().unwrap().len()).collect::<Vec<_>>(), [2000; 3]);
+    assert_eq!(each[0]["rates"][1000], 0.1);
+    assert_eq!(each[2]["follows_scores"], true);
+    assert_eq!(
+        scene.json("optimizers --schedule 0.1 --steps 1 --json")["schedules"][0]["rates"],
+        serde_json::json!([0.1])
+    );
+    for (line, says) in [
+        ("--schedule 'cosin(0.1)'", "  cosin(0.1)\n  ^^^^^ did you mean \"cosine\"?"),
+        ("--schedule 'sequential(0.1, cosine)'", "sequential joins two schedules or more, got 1"),
+        ("--schedule cosine --steps 0", "0 is not in 1.."),
+        ("--schedule cosine --steps 5 --epochs 6", "--epochs 6 are more than --steps 5"),
+        ("--steps 5", "--schedule <SCHEDULE>"),
+        ("adam --schedule cosine", "cannot be used with"),
+    ] {
+        scene.refuses(&format!("optimizers {line}"), 2, &[says]);
+    }
+}
+
+#[test]
 fn data_says_what_a_table_holds() {
     let scene = Scene::new();
     let rows = table(60).into_iter().enumerate().map(|(i, r)| {

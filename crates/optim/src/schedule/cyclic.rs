@@ -24,7 +24,7 @@ pub static CYCLIC: Curve = Curve {
     choices: &[Choice {
         name: "mode",
         words: &["triangular", "triangular2", "exp_range"],
-        doc: "how heights change: not at all, by half a cycle, by gamma a step",
+        doc: "heights stay, are halved each cycle, or shrink by gamma a step",
     }],
     lengths: &[
         Length::new("up", Duration::Epochs(2.0), "the time of the rise"),

@@ -156,16 +156,7 @@ pub fn describe(name: &str) -> String {
         text.push_str(&format!("{}: {}\n\n", stage.name, stage.summary));
         hypers(stage.hyper, &mut text);
     } else if let Some(curve) = CURVES.iter().find(|c: &&&Curve| c.name == name) {
-        text.push_str(&format!(
-            "{}: {}\nk counts steps from 0 after the warm-up\n\n",
-            curve.name, curve.formula
-        ));
-        let lr = Hyper::required("lr", Range::NON_NEGATIVE, "the rate it starts from");
-        hypers(&[&[lr], curve.hyper].concat(), &mut text);
-        for length in curve.lengths {
-            text.push_str(&format!("  {}={}: {}\n", length.name, length.default, length.doc));
-        }
-        text.push_str("  warmup=0 steps: w steps at lr/w, 2·lr/w, …, lr before the curve begins\n");
+        text.push_str(&super::schedule::describe(curve));
     }
     text
 }

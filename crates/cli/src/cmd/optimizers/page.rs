@@ -69,9 +69,9 @@ pub fn page() -> String {
     text.push_str("# Schedules\n\nAs in `adam(lr=cosine(0.05, warmup=5%))`; k counts steps from 0 after the warm-up.\n\n");
     for curve in CURVES {
         text.push_str(&format!("## {}\n\n`{}`\n\n", curve.name, curve.formula));
-        hypers(curve.hyper, &mut text);
-        for length in curve.lengths {
-            text.push_str(&format!("- `{}={}`: {}\n", length.name, length.default, length.doc));
+        text.push_str("| value | default | range | meaning |\n|---|---|---|---|\n");
+        for [name, default, range, meaning] in super::schedule::values(curve) {
+            text.push_str(&format!("| `{name}` | {default} | {range} | {} |\n", meaning.replace('|', "\\|")));
         }
         text.push('\n');
     }
