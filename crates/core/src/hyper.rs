@@ -14,6 +14,8 @@ pub struct Range {
     high_open: bool,
     /// Only 0 and 1, written `false` and `true`.
     switch: bool,
+    /// Only whole numbers.
+    whole: bool,
 }
 
 impl Range {
@@ -29,25 +31,31 @@ impl Range {
     pub const INSIDE_UNIT: Self = Self::new(0.0, true, 1.0, true);
     /// `true` or `false`.
     pub const SWITCH: Self = Self { switch: true, ..Self::FRACTION };
+    /// 1, 2, 3, …
+    pub const COUNT: Self = Self { whole: true, ..Self::new(1.0, false, 1e15, false) };
 
     /// From `low` to `high`; an open end is not itself in the range.
     pub const fn new(low: f64, low_open: bool, high: f64, high_open: bool) -> Self {
-        Self { low, low_open, high, high_open, switch: false }
+        Self { low, low_open, high, high_open, switch: false, whole: false }
     }
     /// Whether `x` is allowed.
     pub fn contains(&self, x: f64) -> bool {
         let above = if self.low_open { x > self.low } else { x >= self.low };
         let below = if self.high_open { x < self.high } else { x <= self.high };
-        above && below && (!self.switch || x == 0.0 || x == 1.0)
+        above && below && (!self.switch || x == 0.0 || x == 1.0) && (!self.whole || x.fract() == 0.0)
     }
     /// Whether the value is `true` or `false`.
     pub fn is_switch(&self) -> bool {
         self.switch
     }
+    /// Whether only whole numbers are allowed.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
     /// Values outside, near each end and far from it: what a test offers to see them refused.
     pub fn outside(&self) -> Vec<f64> {
         let mut all = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, self.low - 1.0, self.high + 1.0];
-        all.extend([self.low, self.high]);
+        all.extend([self.low, self.high, self.low + 0.5]);
         all.retain(|&x| !self.contains(x));
         all
     }
@@ -57,6 +65,9 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.switch {
             return f.write_str("true or false");
+        }
+        if self.whole {
+            return f.write_str("{1, 2, 3, …}");
         }
         let end = |x: f64| {
             if x.is_infinite() { if x > 0.0 { "∞".into() } else { "−∞".into() } } else { x.to_string() }

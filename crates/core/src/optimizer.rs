@@ -48,9 +48,9 @@ pub struct Report {
     /// The first coordinate (place in the flat buffer) whose gradient or new value was not finite. A gradient that is not finite
     /// writes nothing at all; a new value that would not be finite is left out, with its memory, and the others are written.
     pub non_finite: Option<usize>,
-    /// Nothing moved: the gradient was kept, and the next one adds to it.
+    /// Nothing moved: the optimizer keeps the gradient until it has enough of them.
     pub waiting: bool,
-    /// Nothing moved: the gradient was not finite, and the optimizer's policy is to go on without it.
+    /// No step was made: gradient or loss was not finite, and the optimizer's policy is to go on without it.
     pub skipped: bool,
 }
 
@@ -147,8 +147,7 @@ pub trait Optimizer<F: Float>: Send {
     fn needs(&self) -> Needs {
         Needs::default()
     }
-    /// One step: θ ← θ + u. The gradient is consumed, `grads` is cleared; unless [`Report::waiting`] says that the next gradient
-    /// is to be added to it.
+    /// One step: θ ← θ + u. The gradient is consumed, `grads` is cleared.
     ///
     /// # Errors
     /// [`StepError`]; nothing is written then. A gradient that is not finite is no error: [`Report::non_finite`] says so.
@@ -159,6 +158,32 @@ pub trait Optimizer<F: Float>: Send {
         grads: &mut Grads<F>,
         oracle: &mut dyn Oracle<F>,
     ) -> Result<Report, StepError>;
+    /// Takes the step for which gradients wait ([`Report::waiting`]), however few they are; `None` where none wait. `grads` is clear,
+    /// and `at` that of the last step.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    fn flush(
+        &mut self,
+        _at: At,
+        _theta: &mut Params<F>,
+        _grads: &mut Grads<F>,
+        _oracle: &mut dyn Oracle<F>,
+    ) -> Result<Option<Report>, StepError> {
+        Ok(None)
+    }
+    /// What the next gradient is to be multiplied by before it is given: 1 unless the loss is scaled.
+    fn loss_scale(&self) -> f64 {
+        1.0
+    }
+    /// Holds the coordinates where `mask` is 0 at exactly 0 from now on, in `theta` and in the weights to evaluate, whatever the
+    /// rule and its memory; `None` frees all. The mask is no part of the state: set it again after restoring.
+    ///
+    /// # Errors
+    /// A mask of another length, or an optimizer that takes none.
+    fn set_mask(&mut self, _mask: Option<&Params<F>>) -> Result<(), StepError> {
+        Err(StepError::Unsupported { rule: "this optimizer", why: "takes no mask" })
+    }
     /// The weights to validate and to save, where they are not `theta` itself (an averaged copy): a buffer of the same layout.
     fn evaluation_weights(&mut self, theta: &Params<F>) -> Option<&[F]>;
     /// Tells schedules that wait for a score to stand still (lower is better) how the last epoch ended.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use thalweg_core::{
-    At, Buffer, Float, Grads, Layout, Memory, Needs, Optimizer, Oracle, Params, Report, StepError, Tensor,
-    Total,
+    At, Buffer, Float, Grads, Layout, Memory, Needs, Optimizer, Oracle, Params, Penalty, Report, StepError,
+    Tensor, Threads, Total,
 };
 
+use crate::chain::accumulate::Accumulate;
 use crate::chain::clip;
 use crate::driver::{Gradient, norm};
 use crate::format::View;
+use crate::guard::{Guard, Wishes};
 use crate::method::{After, Before, Decay, Done, Method, Part, Step};
 use crate::plan::{Plan, Setup};
 use crate::rules::Build;
@@ -36,6 +38,10 @@ pub(crate) struct Chain<F: Float> {
     /// The loop's steps before its phase began.
     pub from: u64,
     pub decay: (f64, Decay),
+    pub accumulate: Option<Accumulate<F>>,
+    /// Added to the objective's.
+    pub penalty: Penalty,
+    pub wishes: Wishes,
     pub early: Vec<Early<F>>,
     pub method: Box<dyn Method<F>>,
     pub late: Vec<Box<dyn After<F>>>,
@@ -56,6 +62,9 @@ pub(crate) struct Assembled<F: Build> {
     phase: u64,
     chains: Vec<Chain<F>>,
     evaluated: Option<Buffer<F>>,
+    guard: Guard<F>,
+    /// The coordinates that stay 0.
+    masked: Option<Vec<usize>>,
 }
 
 /// Parameters and gradients of a step, tensor by tensor.
@@ -65,6 +74,60 @@ pub(crate) struct Parts<'a, F: Float> {
 }
 
 impl<F: Build> Assembled<F> {
+    /// A step, or a flush, over flat buffers.
+    fn flat(
+        &mut self,
+        at: At,
+        theta: &mut Params<F>,
+        grads: &mut Grads<F>,
+        oracle: &mut dyn Oracle<F>,
+        flush: bool,
+    ) -> Result<Report, StepError> {
+        let expected = self.layout.buffer_len();
+        for (what, found) in
+            [("the parameter buffer", theta.flat().len()), ("the gradient", grads.flat().len())]
+        {
+            if found != expected {
+                return Err(StepError::Length { what, expected, found });
+            }
+        }
+        let total = if flush { Total::default() } else { grads.total };
+        self.advance(at);
+        self.zero_masked(grads.flat_mut());
+        self.zero_masked(theta.flat_mut());
+        if self.guard.wants_copy() {
+            let memory = self.chains_memory();
+            self.guard.keep(theta.flat(), memory);
+        }
+        let layout = Arc::clone(&self.layout);
+        let mut parts = Vec::with_capacity(layout.tensors().len());
+        let (mut flat, mut grad) = (theta.flat_mut(), grads.flat_mut());
+        let mut from = 0;
+        for (index, tensor) in layout.tensors().iter().enumerate() {
+            let (skip, len) = (tensor.offset - from, tensor.len());
+            parts.push(Part {
+                index,
+                tensor,
+                theta: View::Own(take(&mut flat, skip, len)),
+                master: None,
+                grad: Gradient::Clear(take(&mut grad, skip, len)),
+                average: None,
+                place: tensor.offset as u64,
+            });
+            from = tensor.offset + len;
+        }
+        let report = self.step_parts(at, Parts { parts, total }, oracle, flush)?;
+        if report.skipped {
+            self.roll_back(theta.flat_mut());
+        }
+        self.zero_masked(theta.flat_mut());
+        if report.non_finite.is_some() || report.skipped {
+            grads.clear();
+        }
+        grads.total = Total::default();
+        Ok(report)
+    }
+
     pub fn new(plan: &Plan, layout: &Arc<Layout>, setup: &Setup) -> Self {
         let mut assembled = Self {
             plan: plan.clone(),
@@ -74,6 +137,8 @@ impl<F: Build> Assembled<F> {
             phase: 0,
             chains: vec![],
             evaluated: None,
+            guard: Guard::new(),
+            masked: None,
         };
         assembled.enter(0);
         assembled
@@ -92,6 +157,47 @@ impl<F: Build> Assembled<F> {
                 buffer
             });
         }
+        let memory = if self.chains.iter().any(|c| c.wishes.rollback.is_some()) {
+            self.chains_memory().len()
+        } else {
+            0
+        };
+        self.guard.enter(self.chains.iter().map(|c| c.wishes), &self.layout, memory);
+    }
+
+    /// Enters the phase of a step.
+    fn advance(&mut self, at: At) {
+        while let Some(end) = self.plan.end_of(self.phase as usize, self.setup.horizon) {
+            if at.step <= end {
+                break;
+            }
+            self.enter(self.phase + 1);
+        }
+    }
+
+    /// All memory of the chains, as bytes.
+    fn chains_memory(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for chain in &mut self.chains {
+            chain.visit(&self.layout, &mut |_, memory| bytes.extend(memory.to_bytes()));
+        }
+        bytes
+    }
+
+    /// Weights and memory become those of the copy, if there is one.
+    fn roll_back(&mut self, theta: &mut [F]) {
+        let Some(mut bytes) = self.guard.back(theta) else { return };
+        for chain in &mut self.chains {
+            chain.visit(&self.layout, &mut |_, mut memory| {
+                let (piece, rest) = bytes.split_at(memory.to_bytes().len());
+                memory.copy_from(piece);
+                bytes = rest;
+            });
+        }
+    }
+
+    fn zero_masked(&self, numbers: &mut [F]) {
+        self.masked.iter().flatten().for_each(|&i| numbers[i] = F::zero());
     }
 
     /// Whether every chain works coordinate by coordinate, so that parameters may be compressed and gradients borrowed.
@@ -99,41 +205,39 @@ impl<F: Build> Assembled<F> {
         self.chains.iter().all(|c| {
             c.method.elementwise()
                 && c.late.is_empty()
+                && c.accumulate.is_none()
                 && c.early.iter().all(|e| !matches!(e, Early::Pass(_)))
         })
     }
 
-    /// One step over tensors wherever they lie.
+    /// One step over tensors wherever they lie; with `flush`, the steps for which gradients wait, and no others.
     pub fn step_parts(
         &mut self,
         at: At,
         parts: Parts<'_, F>,
         oracle: &mut dyn Oracle<F>,
+        flush: bool,
     ) -> Result<Report, StepError> {
         let Parts { parts, total } = parts;
-        if total.weight.is_nan() || total.weight <= 0.0 {
+        if !flush && (total.weight.is_nan() || total.weight <= 0.0) {
             return Err(StepError::NoWeight);
         }
-        while let Some(end) = self.plan.end_of(self.phase as usize, self.setup.horizon) {
-            if at.step <= end {
-                break;
-            }
-            self.enter(self.phase + 1);
-        }
+        self.advance(at);
         let mut report = Report { lr: f64::NAN, ..Report::default() };
-        let mut total_norm = 0.0;
         let mut parts: Vec<Option<Part<'_, F>>> = parts.into_iter().map(Some).collect();
         let mut lots = Vec::with_capacity(self.chains.len());
         for chain in &self.chains {
             let lot: Vec<Part<'_, F>> = chain.tensors.iter().filter_map(|&i| parts[i].take()).collect();
             lots.push(lot);
         }
-        if self.setup.check {
-            for lot in &lots {
+        let guarded = self.guard.stands();
+        let checked = self.setup.check || guarded;
+        let mut norms = vec![0.0; lots.len()];
+        if checked && !flush {
+            for (lot, found) in lots.iter().zip(&mut norms) {
                 let grads: Vec<&[F]> = lot.iter().map(Part::gradient).collect();
-                let norm = norm(&grads, f64::INFINITY, &self.setup.threads);
-                total_norm = libm::hypot(total_norm, norm);
-                if norm.is_finite() {
+                *found = norm(&grads, f64::INFINITY, &self.setup.threads);
+                if found.is_finite() {
                     continue;
                 }
                 for part in lot {
@@ -142,25 +246,57 @@ impl<F: Build> Assembled<F> {
                     }
                 }
             }
-            if report.non_finite.is_some() {
+            if report.non_finite.is_some() || (guarded && !total.loss.is_finite()) {
                 report.grad_norm = f64::NAN;
-                report.lr = self.chains.first().map_or(f64::NAN, |c| c.lr.rate(at.step - c.from, c.horizon));
+                report.lr = self.chains.first().map_or(f64::NAN, |c| self.guard.lr * c.rate(at));
+                report.skipped = guarded && self.guard.bad();
                 return Ok(report);
             }
         }
-        let checked = self.setup.check;
-        for (chain, lot) in self.chains.iter_mut().zip(lots) {
-            let done =
-                chain.step(at, total, lot, &self.layout, &self.setup, oracle, !checked, &mut report)?;
-            if report.lr.is_nan() {
-                report.lr = done.lr.unwrap_or_else(|| chain.lr.rate(at.step - chain.from, chain.horizon));
+        let (mut total_norm, mut moved) = (0.0, false);
+        for ((chain, mut lot), known) in self.chains.iter_mut().zip(lots).zip(norms) {
+            let (mut total, mut scale, mut known) =
+                (total, 1.0 / self.guard.scale(), checked.then_some(known));
+            let whole = chain.take(&mut lot, total, scale, flush, &self.setup.threads)?;
+            if let Some(whole) = whole {
+                match whole {
+                    Window::Waits => {
+                        total_norm = libm::hypot(total_norm, known.unwrap_or(0.0) * scale / total.weight);
+                        continue;
+                    }
+                    Window::Empty => continue,
+                    Window::Full(all) => {
+                        (total, scale) = (all, 1.0);
+                        known = checked.then(|| {
+                            let grads: Vec<&[F]> = lot.iter().map(Part::gradient).collect();
+                            norm(&grads, f64::INFINITY, &self.setup.threads)
+                        });
+                    }
+                }
             }
-            total_norm = libm::hypot(total_norm, done.norm.filter(|_| !checked).unwrap_or(0.0));
+            let now = Now { at, total, scale, lr: self.guard.lr, squares: !checked };
+            let done = chain.step(now, lot, &self.layout, &self.setup, oracle, &mut report)?;
+            moved = true;
+            if report.lr.is_nan() {
+                report.lr = done.lr.unwrap_or_else(|| self.guard.lr * chain.rate(at));
+            }
+            let norm = known.or(done.norm).unwrap_or(0.0);
+            total_norm = libm::hypot(total_norm, norm * scale / total.weight);
             if let Some((index, place)) = done.bad {
                 report.non_finite.get_or_insert(self.layout.tensors()[index].offset + place);
             }
         }
-        report.grad_norm = total_norm / total.weight;
+        if report.lr.is_nan() {
+            report.lr = self.chains.first().map_or(f64::NAN, |c| self.guard.lr * c.rate(at));
+        }
+        report.waiting = !moved;
+        report.grad_norm = total_norm;
+        if report.non_finite.is_some() && self.guard.rolls_back() {
+            // A new value was not finite: some are written, and the copy undoes them.
+            report.skipped = self.guard.bad();
+        } else {
+            self.guard.good();
+        }
         Ok(report)
     }
 
@@ -175,7 +311,7 @@ impl<F: Build> Assembled<F> {
                 let range = tensors[i].range();
                 let averaged = chain.average.as_ref().map(|a| &a[range.clone()]);
                 let averaged = averaged.filter(|a| a.first().is_some_and(|x| !x.to_f64().is_nan()));
-                let late = chain.late.iter().rev().find_map(|l| l.evaluation(nth));
+                let late = chain.late.iter().rev().filter(|_| chain.t > 0).find_map(|l| l.evaluation(nth));
                 let (theta, out) = (&theta[range.clone()], &mut buffer[range]);
                 match averaged.or(late) {
                     Some(weights) => {
@@ -187,29 +323,79 @@ impl<F: Build> Assembled<F> {
                 }
             }
         }
-        any.then_some(&self.evaluated.as_ref()?[..])
+        let buffer = self.evaluated.as_mut().filter(|_| any)?;
+        self.masked.iter().flatten().for_each(|&i| buffer[i] = F::zero());
+        Some(&self.evaluated.as_ref()?[..])
     }
 }
 
+/// What a chain that accumulates does at a step.
+enum Window {
+    /// It waits for more.
+    Waits,
+    /// It has nothing to flush.
+    Empty,
+    /// The parts hold the sum of all gradients, and this is their total.
+    Full(Total),
+}
+
+/// A step as a chain meets it.
+struct Now {
+    at: At,
+    total: Total,
+    /// The factor of gradients beside 1/weight.
+    scale: f64,
+    /// The factor of the learning rate.
+    lr: f64,
+    squares: bool,
+}
+
 impl<F: Build> Chain<F> {
-    #[allow(clippy::too_many_arguments, reason = "called in one place")]
+    /// The schedule's rate.
+    fn rate(&self, at: At) -> f64 {
+        self.lr.rate(at.step - self.from, self.horizon)
+    }
+
+    /// Adds a gradient to those that wait; `None` for a chain that takes each as it comes.
+    fn take(
+        &mut self,
+        parts: &mut [Part<'_, F>],
+        total: Total,
+        scale: f64,
+        flush: bool,
+        threads: &Threads,
+    ) -> Result<Option<Window>, StepError> {
+        let Some(accumulate) = &mut self.accumulate else { return Ok(flush.then_some(Window::Empty)) };
+        let needs = self.method.needs();
+        if needs.reevaluation || needs.rows || needs.curvature {
+            let why = "takes no rule that looks at its batch again: it has only the last of several";
+            return Err(StepError::Unsupported { rule: "accumulate", why });
+        }
+        if flush && accumulate.seen == 0 {
+            return Ok(Some(Window::Empty));
+        }
+        let all = accumulate.take(parts, total, scale, flush, threads);
+        Ok(Some(all.map_or(Window::Waits, Window::Full)))
+    }
+
     fn step(
         &mut self,
-        at: At,
-        total: Total,
+        now: Now,
         parts: Vec<Part<'_, F>>,
         layout: &Arc<Layout>,
         setup: &Setup,
         oracle: &mut dyn Oracle<F>,
-        squares: bool,
         report: &mut Report,
     ) -> Result<Done, StepError> {
-        let lr = self.lr.rate(at.step - self.from, self.horizon);
+        let Now { mut at, total, squares, .. } = now;
+        let lr = now.lr * self.rate(at);
+        at.penalty.l1 += self.penalty.l1;
+        at.penalty.l2 += self.penalty.l2;
         let mut step = Step {
             at,
             t: self.t + 1,
             lr,
-            scale: 1.0 / total.weight,
+            scale: now.scale / total.weight,
             limit: f64::INFINITY,
             decay: self.decay,
             decay_biases: setup.decay_biases,
@@ -255,40 +441,43 @@ impl<F: Build> Chain<F> {
                 }
             }
         }
-        let fused = self.method.elementwise();
+        if self.t == 0 {
+            for late in &mut self.late {
+                step.parts.iter_mut().enumerate().for_each(|(nth, part)| late.begin(nth, part.theta()));
+            }
+        }
+        // Stages after the rule act before weights are averaged.
+        let fused = self.method.elementwise() && self.late.is_empty();
         let mut rest: &mut [F] = match &mut self.average {
             Some(average) => average,
             None => &mut [],
         };
+        let mut from = 0;
+        let mut copies = Vec::new();
         if self.ema.is_some() {
-            let mut from = 0;
             for part in &mut step.parts {
                 let range = part.tensor.range();
-                part.average = Some(take(&mut rest, range.start - from, range.len()));
+                let copy = take(&mut rest, range.start - from, range.len());
+                if fused {
+                    part.average = Some(copy)
+                } else {
+                    copies.push(copy)
+                }
                 from = range.end;
             }
         }
         let mut done = self.method.step(&mut step)?;
         done.norm = done.norm.or(known);
         self.t += 1;
-        if !fused && self.ema.is_some() {
-            let share = step.average;
-            for part in &mut step.parts {
-                let Some(copy) = part.average.take() else { continue };
-                crate::vector::each(&setup.threads, copy, part.theta(), |copy, theta| {
-                    crate::driver::average(copy, theta, share);
-                });
-            }
-        }
         if !self.late.is_empty() {
-            let mut theta: Vec<&mut [F]> = Vec::with_capacity(step.parts.len());
-            for part in step.parts {
-                match part.theta {
-                    View::Own(theta_of) => theta.push(theta_of),
-                    _ => unreachable!("compressed parameters have no stage after the rule"),
-                }
-            }
+            let mut theta: Vec<&mut [F]> = step.parts.iter_mut().map(Part::weights).collect();
             self.late.iter_mut().for_each(|late| late.after(self.t, &mut theta, &setup.threads));
+        }
+        let share = step.average;
+        for (part, copy) in step.parts.iter_mut().zip(copies) {
+            crate::vector::each(&setup.threads, copy, part.weights(), |copy, theta| {
+                crate::driver::average(copy, theta, share);
+            });
         }
         Ok(done)
     }
@@ -300,6 +489,9 @@ impl<F: Build> Chain<F> {
             if name.contains('/') { visit(name, memory) } else { visit(&format!("{prefix}{name}"), memory) }
         };
         named("step", Memory::Count(&mut self.t));
+        if let Some(accumulate) = &mut self.accumulate {
+            accumulate.visit_state(&tensors, &mut named);
+        }
         for early in &mut self.early {
             if let Early::Pass(before) = early {
                 before.visit_state(&tensors, &mut named);
@@ -341,40 +533,39 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
         grads: &mut Grads<F>,
         oracle: &mut dyn Oracle<F>,
     ) -> Result<Report, StepError> {
-        let expected = self.layout.buffer_len();
-        for (what, found) in
-            [("the parameter buffer", theta.flat().len()), ("the gradient", grads.flat().len())]
-        {
-            if found != expected {
-                return Err(StepError::Length { what, expected, found });
-            }
+        self.flat(at, theta, grads, oracle, false)
+    }
+
+    fn flush(
+        &mut self,
+        at: At,
+        theta: &mut Params<F>,
+        grads: &mut Grads<F>,
+        oracle: &mut dyn Oracle<F>,
+    ) -> Result<Option<Report>, StepError> {
+        let waits = |c: &Chain<F>| c.accumulate.as_ref().is_some_and(|a| a.seen > 0);
+        if !self.chains.iter().any(waits) {
+            return Ok(None);
         }
-        let total = grads.total;
-        let layout = Arc::clone(&self.layout);
-        let mut parts = Vec::with_capacity(layout.tensors().len());
-        let (mut theta, mut grad) = (theta.flat_mut(), grads.flat_mut());
-        let mut from = 0;
-        for (index, tensor) in layout.tensors().iter().enumerate() {
-            let (skip, len) = (tensor.offset - from, tensor.len());
-            parts.push(Part {
-                index,
-                tensor,
-                theta: View::Own(take(&mut theta, skip, len)),
-                master: None,
-                grad: Gradient::Clear(take(&mut grad, skip, len)),
-                average: None,
-                place: tensor.offset as u64,
-            });
-            from = tensor.offset + len;
+        self.flat(at, theta, grads, oracle, true).map(Some)
+    }
+
+    fn loss_scale(&self) -> f64 {
+        self.guard.scale()
+    }
+
+    fn set_mask(&mut self, mask: Option<&Params<F>>) -> Result<(), StepError> {
+        let Some(mask) = mask else {
+            self.masked = None;
+            return Ok(());
+        };
+        let (expected, found) = (self.layout.buffer_len(), mask.flat().len());
+        if found != expected {
+            return Err(StepError::Length { what: "the mask", expected, found });
         }
-        let report = self.step_parts(at, Parts { parts, total }, oracle)?;
-        if !report.waiting {
-            if report.non_finite.is_some() || report.skipped {
-                grads.clear();
-            }
-            grads.total = Total::default();
-        }
-        Ok(report)
+        let places = self.layout.tensors().iter().flat_map(Tensor::range);
+        self.masked = Some(places.filter(|&i| mask.flat()[i] == F::zero()).collect());
+        Ok(())
     }
 
     fn evaluation_weights(&mut self, theta: &Params<F>) -> Option<&[F]> {
@@ -392,6 +583,7 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
             self.enter(phase);
         }
         let layout = Arc::clone(&self.layout);
+        self.guard.visit_state(&layout, visit);
         for chain in &mut self.chains {
             chain.visit(&layout, visit);
         }

@@ -26,6 +26,7 @@ mod driver;
 mod elementwise;
 pub mod format;
 mod groups;
+mod guard;
 mod kept;
 mod method;
 mod plan;

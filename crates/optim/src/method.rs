@@ -42,6 +42,13 @@ impl<F: Float> Part<'_, F> {
     pub fn theta(&mut self) -> &mut [F] {
         self.both().0
     }
+    /// The parameters as a plain slice, whatever the gradient is.
+    pub fn weights(&mut self) -> &mut [F] {
+        match &mut self.theta {
+            View::Own(theta) => theta,
+            _ => unreachable!("compressed parameters have no stage after the rule"),
+        }
+    }
     /// The gradient as a plain slice.
     pub fn grad(&mut self) -> &mut [F] {
         self.both().1
@@ -193,6 +200,8 @@ pub(crate) trait Before<F: Float>: Send {
 
 /// A stage after the rule: works on the weights.
 pub(crate) trait After<F: Float>: Send {
+    /// Shown the weights of the `nth` tensor before the chain's first step.
+    fn begin(&mut self, _nth: usize, _theta: &[F]) {}
     /// Works on the new weights after the chain's step `t`; `theta` are the chain's tensors.
     fn after(&mut self, t: u64, theta: &mut [&mut [F]], threads: &Threads);
     /// The weights to evaluate of the `nth` tensor, where they are not θ.

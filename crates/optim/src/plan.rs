@@ -6,12 +6,16 @@ use std::sync::Arc;
 use thalweg_core::expr::{self, Branch, Call, Duration, ExprError, Span, Value};
 use thalweg_core::hyper::{self, Hyper};
 use thalweg_core::suggest::nearest;
-use thalweg_core::{Layout, Optimizer, Tensor, Threads};
+use thalweg_core::{Layout, Optimizer, Penalty, Tensor, Threads};
 
 use crate::assembled::{self, Assembled, Early};
+use crate::chain::accumulate::Accumulate;
+use crate::chain::swa::Swa;
 use crate::chain::{Make, STAGES, Stage};
 use crate::format::Format;
 use crate::groups::{self, GroupError};
+use crate::guard::Wishes;
+use crate::method::After;
 use crate::rules::{ALIASES, ALL, Build, Entry, Kind, Room, Values};
 use crate::schedule::{Horizon, Schedule};
 use crate::trace::Trace;
@@ -418,13 +422,29 @@ impl ChainPlan {
     ) -> assembled::Chain<F> {
         let list: Vec<&Tensor> = tensors.iter().map(|&i| &layout.tensors()[i]).collect();
         let decay = self.entry.hyper.iter().position(|h| h.name == "weight_decay");
-        let (mut early, mut late, mut ema) = (Vec::new(), Vec::new(), None);
+        let (mut early, mut late, mut ema) = (Vec::<Early<F>>::new(), Vec::<Box<dyn After<F>>>::new(), None);
+        let (mut penalty, mut wishes) = (Penalty::default(), Wishes::default());
+        let waits =
+            self.stages.iter().find(|(s, _)| matches!(s.make, Make::Accumulate)).map(|(_, v)| v[0] as u64);
+        let rare = |steps: u64| steps.div_ceil(waits.unwrap_or(1));
         for (stage, values) in &self.stages {
             let named = Values { hyper: stage.hyper, values };
             match &stage.make {
                 Make::Clip => early.push(Early::Clip(values[0])),
                 Make::ClipValue => early.push(Early::ClipValue(values[0])),
                 Make::Ema => ema = Some(values[0]),
+                Make::Accumulate => {}
+                Make::Penalty(of) => {
+                    let more = of(&named);
+                    penalty = Penalty { l1: penalty.l1 + more.l1, l2: penalty.l2 + more.l2 };
+                }
+                Make::LossScale => wishes.scale = Some([values[0], values[1], values[2], values[3]]),
+                Make::Skip => wishes.skip = Some(values[0] as u64),
+                Make::Rollback => wishes.rollback = Some((values[0] as u64, values[1])),
+                Make::Swa => {
+                    let (steps, per_epoch) = (rare(horizon.steps), rare(horizon.per_epoch));
+                    late.push(Box::new(Swa::new(values[0], values[1], steps, per_epoch, &list)));
+                }
                 Make::Before(single, double) => {
                     early.push(Early::Pass(F::pick_before(*single, *double)(&named, &list)))
                 }
@@ -438,6 +458,9 @@ impl ChainPlan {
             horizon,
             from,
             decay: (decay.map_or(0.0, |i| self.values[i]), self.entry.decay),
+            accumulate: waits.map(|n| Accumulate::new(n, &list)),
+            penalty,
+            wishes,
             early,
             method: self.entry.build(&self.values, &Room { tensors: &list, format: self.format }),
             late,

@@ -33,6 +33,19 @@ pub(crate) fn each<F: Float>(
     });
 }
 
+/// Runs `f` over stretches of a slice and the places where they start, in parallel.
+pub(crate) fn each_at<F: Float>(threads: &Threads, a: &mut [F], f: impl Fn(usize, &mut [F]) + Sync) {
+    // What needs its place is slow enough to be shared out early.
+    let task = TASK / 16;
+    if a.len() <= task || threads.count() == 1 {
+        return f(0, a);
+    }
+    let tasks: Vec<Mutex<_>> = a.chunks_mut(task).map(Mutex::new).collect();
+    threads.run(tasks.len(), |i| {
+        f(i * task, &mut tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    });
+}
+
 /// Σ aᵢ·bᵢ over all pairs of slices, in f64: blocks within a task, tasks in order.
 pub(crate) fn dot<F: Float>(threads: &Threads, pairs: &[(&[F], &[F])]) -> f64 {
     let tasks: Vec<(&[F], &[F])> =

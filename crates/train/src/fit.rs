@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use thalweg_core::{
-    At, Batch, Float, Grads, Objective, Optimizer, Oracle, Params, Penalty, StepError, Total,
+    At, Batch, Float, Grads, NoOracle, Objective, Optimizer, Oracle, Params, Penalty, StepError, Total,
 };
 use thalweg_data::Batches;
 
@@ -65,8 +65,10 @@ pub struct Fitted<F: Float> {
     pub stop: Stop,
     /// Epochs in which a step was made.
     pub epochs: u64,
-    /// Steps made.
+    /// Steps made: batches, whether or not the optimizer took each by itself.
     pub steps: u64,
+    /// Steps that the optimizer left out because gradient or loss was not finite.
+    pub skipped: u64,
     /// Seconds of training, evaluation and observers not counted.
     pub seconds: f64,
     /// The epoch that `params` come from.
@@ -184,7 +186,7 @@ pub fn fit<F: Float>(
     let mut previous = f64::NAN;
     let mut still = 0;
     let mut divergence = None;
-    let (mut steps, mut rows, mut epoch) = (0u64, 0u64, 0u64);
+    let (mut steps, mut rows, mut epoch, mut skipped) = (0u64, 0u64, 0u64, 0u64);
 
     let probe = |steps: u64, theta: &Params<F>, weights: Option<&[F]>| {
         let mut at = theta.clone();
@@ -229,7 +231,7 @@ pub fn fit<F: Float>(
             }
             penalty = options.penalty.value(&theta);
             let loss = total.mean() + penalty;
-            if first_loss.is_nan() {
+            if !first_loss.is_finite() {
                 first_loss = loss;
             }
             if index.is_none() && options.tolerance > 0.0 {
@@ -254,6 +256,11 @@ pub fn fit<F: Float>(
                 sum.total += grads.total;
                 sum.flat_mut().iter_mut().zip(grads.flat()).for_each(|(s, g)| *s += *g);
             }
+            let scale = optimizer.loss_scale();
+            if scale != 1.0 {
+                let scale = F::from_f64(scale);
+                grads.flat_mut().iter_mut().for_each(|g| *g = *g * scale);
+            }
             let at = At { step: steps + 1, penalty: options.penalty };
             let mut oracle = BatchOracle { objective, batch };
             let report = optimizer
@@ -262,7 +269,10 @@ pub fn fit<F: Float>(
             steps += 1;
             in_epoch += 1;
             rows += batch.len() as u64;
-            sum += total;
+            skipped += u64::from(report.skipped);
+            if !report.skipped {
+                sum += total;
+            }
             (lr, norm) = (report.lr, report.grad_norm);
             clipped += u64::from(report.clipped);
             tell(Event::Step(&StepRecord {
@@ -280,7 +290,21 @@ pub fn fit<F: Float>(
                 clock.go_on();
             }
             let grown = loss - first_loss.abs() * GROWTH > GROWTH;
-            if report.non_finite.is_some() || !loss.is_finite() || grown {
+            if !report.skipped && (report.non_finite.is_some() || !loss.is_finite() || grown) {
+                divergence = Some((steps, report.non_finite));
+                break 'run Stop::Diverged;
+            }
+        }
+        // Gradients that wait for more are the epoch's last step.
+        let at = At { step: steps, penalty: options.penalty };
+        let flushed = optimizer
+            .flush(at, &mut theta, &mut grads, &mut NoOracle)
+            .map_err(|source| FitError::Step { step: steps, source })?;
+        if let Some(report) = flushed {
+            (lr, norm) = (report.lr, report.grad_norm);
+            clipped += u64::from(report.clipped);
+            skipped += u64::from(report.skipped);
+            if !report.skipped && report.non_finite.is_some() {
                 divergence = Some((steps, report.non_finite));
                 break 'run Stop::Diverged;
             }
@@ -368,6 +392,7 @@ pub fn fit<F: Float>(
         stop,
         epochs: epoch,
         steps,
+        skipped,
         seconds,
         best_epoch,
         train_loss,

@@ -205,6 +205,9 @@ fn text(
     {
         say(wrapped(advice));
     }
+    if fitted.skipped > 0 {
+        say(format!("left out: {} steps whose gradient or loss was not finite", count(fitted.skipped)));
+    }
     let valid = fitted.valid_loss.map(|l| format!(", validation {}", number(l, 5))).unwrap_or_default();
     say(format!("loss: training {}{valid}", number(fitted.train_loss, 5)));
     let metric = prepared.metric.title();

@@ -31,6 +31,7 @@ impl Draws {
             return (a == 1.0).to_string();
         }
         let x = if self.maybe() { a } else { a + (b - a) * share };
+        let x = if hyper.range.is_whole() { x.round() } else { x };
         match self.pick(&[0, 1, 2]) {
             0 if hyper.range.contains(x * 100.0 / 100.0) => format!("{}%", x * 100.0),
             1 => format!("{x:e}"),
@@ -87,7 +88,9 @@ impl Draws {
         let mut calls = vec![format!("{name}({})", args.join(", "))];
         let (mut before, mut after) = (vec![], vec![]);
         for stage in STAGES {
-            if self.maybe() {
+            // A proximal step is for rules that work coordinate by coordinate.
+            let proximal = stage.hyper.iter().any(|h| h.name == "l1");
+            if self.maybe() && !(proximal && entry.kind != thalweg_optim::rules::Kind::Elementwise) {
                 let values: Vec<String> = stage.hyper.iter().map(|h| self.value(h)).collect();
                 let call = format!("{}({})", stage.name, values.join(", "));
                 if stage.before { before.push(call) } else { after.push(call) }
@@ -186,7 +189,9 @@ fn an_unknown_name_is_pointed_at_with_the_nearest_one() {
     {
         assert!(all.contains(name), "{all}");
         // Every name is known as it is printed.
-        let call = if name.starts_with("clip") { format!("{name}(1)") } else { name.to_string() };
+        let required = STAGES.iter().filter(|s| s.name == name).flat_map(|s| s.hyper);
+        let required: Vec<&str> = required.filter(|h| h.default.is_nan()).map(|_| "1").collect();
+        let call = if required.is_empty() { name.into() } else { format!("{name}({})", required.join(", ")) };
         let text = match STAGES.iter().find(|s| s.name == name) {
             Some(stage) if stage.before => format!("{call} | sgd"),
             Some(_) => format!("sgd | {call}"),
@@ -239,10 +244,8 @@ fn nothing_is_given_twice() {
     assert!(error("adam(0.1, 0.9, beta1=0.8)").starts_with("beta1 is given twice"));
     assert!(error("clip(1) | clip(2) | adam").starts_with("clip stands here twice"));
     assert!(error("adam | ema | ema(0.5)").starts_with("ema stands here twice"));
-    assert_eq!(
-        error("adam | sgd"),
-        "a chain has one rule\n  adam | sgd\n         ^^^ there are \
-        sgd, adagrad, rmsprop, adam, amsgrad, adamw, gd, momentum, nesterov, clip, clip_value, ema"
+    assert!(
+        error("adam | sgd").starts_with("a chain has one rule\n  adam | sgd\n         ^^^ there are sgd, ")
     );
 }
 
@@ -342,9 +345,7 @@ fn hostile_text_is_refused_in_words() {
         assert_eq!(error.lines().count(), 3, "{}", &error[..error.len().min(200)]);
     }
     // A caret stands under its character, however many bytes come before it.
-    assert_eq!(
-        error("éé | adam"),
-        "there is no optimizer \"éé\"\n  éé | adam\n  ^^ there are sgd, adagrad, rmsprop, adam, \
-        amsgrad, adamw, gd, momentum, nesterov, clip, clip_value, ema"
+    assert!(
+        error("éé | adam").starts_with("there is no optimizer \"éé\"\n  éé | adam\n  ^^ there are sgd, ")
     );
 }

@@ -10,4 +10,5 @@ mod random_runs;
 mod reference;
 mod schedules;
 mod slices;
+mod stages;
 mod trajectories;

@@ -454,7 +454,7 @@ fn every_invalid_value_is_refused_with_its_name_and_range() {
     }
     for stage in STAGES {
         for hyper in stage.hyper {
-            let call = |x: String| format!("{}({x})", stage.name);
+            let call = |x: String| format!("{}({}={x})", stage.name, hyper.name);
             check(hyper, &|x| {
                 if stage.before { format!("{} | sgd", call(x)) } else { format!("sgd | {}", call(x)) }
             });

@@ -217,7 +217,7 @@ impl Reference {
             .iter()
             .filter_map(|call| {
                 let stage = STAGES.iter().find(|s| s.name == call.name)?;
-                Some((stage.name, hyper::resolve(call, stage.hyper, expression).unwrap()[0]))
+                Some((stage.name, *hyper::resolve(call, stage.hyper, expression).unwrap().first()?))
             })
             .collect();
         let of = |name: &str| stages.iter().find(|s| s.0 == name).map(|s| s.1);

@@ -4,5 +4,6 @@ mod common;
 mod divergence;
 mod loop_;
 mod optima;
+mod policies;
 mod scores;
 mod weights;
