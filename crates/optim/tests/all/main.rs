@@ -7,6 +7,7 @@ mod expressions;
 mod properties;
 mod proximal;
 mod random_runs;
+mod recorded;
 mod reference;
 mod schedules;
 mod slices;

@@ -1,0 +1,146 @@
+//! 50 recorded steps of other libraries for each setting, in f64.
+//!
+//! What may differ is measured: the run is repeated with every gradient moved by some 2⁻³⁶ of itself, up or down by chance.
+//! How far that moves θ, scaled down to a rounding, is how far one rounding at each step does; a rule has fewer than
+//! [`ROUNDINGS`] operations a step. To that comes as often a rounding of θ itself, once a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use thalweg_core::Layout;
+use thalweg_core::random::{Purpose, Stream};
+use thalweg_optim::rules::{ALL, Entry};
+
+use crate::common::{Run, setup};
+
+/// Operations of a coordinate in a step, in both implementations together, at most.
+const ROUNDINGS: f64 = 64.0;
+/// The measuring perturbation.
+const MOVED: f64 = 1.0 / (1u64 << 36) as f64;
+
+#[derive(Deserialize)]
+struct File {
+    gradients: BTreeMap<String, Gradients>,
+    cases: Vec<Case>,
+}
+
+/// 50 gradients of all parameters, or of each tensor by its name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Gradients {
+    Flat(Vec<Vec<f64>>),
+    Tensors(BTreeMap<String, Vec<Vec<f64>>>),
+}
+
+impl Gradients {
+    fn of(&self, tensors: &[String]) -> Vec<Vec<f64>> {
+        match self {
+            Self::Flat(rows) => rows.clone(),
+            Self::Tensors(by) => (0..50)
+                .map(|t| tensors.iter().flat_map(|name| by[name][t].iter().copied()).collect())
+                .collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Case {
+    expression: String,
+    #[serde(default)]
+    call: String,
+    gradients: String,
+    /// The names of the tensors, and their shapes; one vector where nothing is said.
+    #[serde(default)]
+    tensors: Vec<String>,
+    shapes: Option<Vec<Vec<usize>>>,
+    theta0: Vec<f64>,
+    steps: Vec<usize>,
+    theta: Vec<Vec<f64>>,
+    /// The weights to evaluate, where those are others.
+    averaged: Option<Vec<Vec<f64>>>,
+}
+
+impl Case {
+    fn layout(&self) -> std::sync::Arc<Layout> {
+        let vector = vec![vec![self.theta0.len()]];
+        let mut builder = Layout::builder();
+        for (i, shape) in self.shapes.as_ref().unwrap_or(&vector).iter().enumerate() {
+            let axes = &["out", "in", "a", "b", "c"][..shape.len()];
+            builder = builder.tensor(&format!("t{i}"), shape, axes, thalweg_core::Kind::Weight);
+        }
+        std::sync::Arc::new(builder.build())
+    }
+
+    /// θ and the weights to evaluate after each step; every gradient is moved by chance where there is a stream.
+    fn run(&self, gradients: &[Vec<f64>], mut chance: Option<Stream>) -> Vec<(Vec<f64>, Vec<f64>)> {
+        let mut run = Run::<f64>::new(&self.expression, &self.layout(), &setup(), &self.theta0);
+        let mut path = vec![];
+        for gradient in gradients {
+            let mut moved = || chance.as_mut().map_or(0.0, |s| if s.below(2) == 0 { MOVED } else { -MOVED });
+            let gradient: Vec<f64> = gradient.iter().map(|g| g * (1.0 + moved())).collect();
+            run.step(&gradient);
+            let theta = run.values();
+            let evaluated = run.evaluated().unwrap_or_else(|| theta.clone());
+            path.push((theta, evaluated));
+        }
+        path
+    }
+}
+
+/// Holds every rule of the registry that `file` has runs of to those runs; `skip` leaves out single ones, by expression and
+/// the call that made them. Returns the rules that were held.
+pub fn hold(file: &str, skip: impl Fn(&Entry, &str, &str) -> bool) -> BTreeSet<&'static str> {
+    let file: File = serde_json::from_str(file).unwrap();
+    let mut settings: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for case in &file.cases {
+        let name = case.expression.split('(').next();
+        let Some(entry) = ALL.iter().find(|e| Some(e.name) == name) else { continue };
+        if skip(entry, &case.expression, &case.call) {
+            continue;
+        }
+        settings.entry(entry.name).or_default().insert(&case.expression);
+        assert!(case.steps.contains(&50));
+        let gradients = &file.gradients[&case.gradients].of(&case.tensors);
+        assert_eq!(gradients.len(), 50);
+        let ours = case.run(gradients, None);
+        let moved: Vec<_> =
+            (1..=4).map(|seed| case.run(gradients, Some(Stream::new(seed, Purpose::Data, 3)))).collect();
+        for i in 0..case.theta0.len() {
+            let start = case.theta0[i];
+            let (mut felt, mut sizes, mut far) = (0.0f64, 0.0, 0.0f64);
+            for t in 1..=50 {
+                let (theta, evaluated) = &ours[t - 1];
+                let apart =
+                    |(a, b): &(Vec<f64>, Vec<f64>)| (a[i] - theta[i]).abs().max((b[i] - evaluated[i]).abs());
+                felt = moved.iter().map(|path| apart(&path[t - 1])).fold(felt, f64::max);
+                sizes += theta[i].abs() + start.abs();
+                far = far.max((theta[i] - start).abs());
+                let Some(row) = case.steps.iter().position(|&s| s == t) else { continue };
+                let bound = ROUNDINGS * f64::EPSILON * (felt / MOVED + sizes);
+                let place = format!("{} on {}, step {t}, coordinate {i}", case.expression, case.gradients);
+                if far > 0.0 {
+                    assert!(bound < 1e-6 * far, "{place}: {bound:e} hides a movement of {far:e}");
+                }
+                let same = |what: &str, ours: f64, recorded: f64| {
+                    let apart = (ours - recorded).abs();
+                    assert!(apart <= bound, "{place}: {what} is {ours}, not {recorded} ± {bound:e}");
+                };
+                same("θ", theta[i], case.theta[row][i]);
+                if let Some(averaged) = &case.averaged {
+                    same("the average", evaluated[i], averaged[row][i]);
+                }
+            }
+        }
+    }
+    for (rule, settings) in &settings {
+        assert!(settings.len() >= 3, "{rule} has fewer than three recorded settings");
+    }
+    settings.into_keys().collect()
+}
+
+/// PyTorch's own, once more: `trajectories` holds them to bounds that our reference derives, narrower ones.
+#[test]
+fn the_first_rules() {
+    let held = hold(include_str!("../data/pytorch.json"), |_, _, _| false);
+    assert_eq!(held.len(), 6, "{held:?}");
+}
