@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod buffer;
 pub mod expr;
+pub mod gemm;
 pub mod hyper;
 pub mod isa;
 pub mod lanes;
