@@ -34,6 +34,8 @@ pub struct Around {
     pub decay: f64,
     /// θ is multiplied by this when the update is added: 1 − η·λ for decoupled decay.
     pub keep: f64,
+    /// The update is multiplied by this when it is added: less than 1 for decay as a proximal step.
+    pub moved: f64,
     /// Strength of |θ| in the objective, for the proximal step.
     pub l1: f64,
     /// The averaged copy moves by this share of its distance to the new θ. Where it is NaN it starts there.
@@ -43,7 +45,7 @@ pub struct Around {
 impl Around {
     /// Nothing but the rule.
     pub const NOTHING: Self =
-        Self { scale: 1.0, clip: f64::INFINITY, decay: 0.0, keep: 1.0, l1: 0.0, average: 0.0 };
+        Self { scale: 1.0, clip: f64::INFINITY, decay: 0.0, keep: 1.0, moved: 1.0, l1: 0.0, average: 0.0 };
 }
 
 /// The gradient of a span.
@@ -313,13 +315,11 @@ struct Cast<F> {
     clip: F,
     decay: F,
     keep: F,
+    moved: F,
     /// 1, which the compiler does not know. A value that is kept is multiplied by it: a plain choice between the new value and the
     /// one in memory would become a masked store, which took four times as long under AVX2.
     one: F,
 }
-
-/// The marks of a block in which every step was finite.
-static NO_MARKS: [bool; BLOCK] = [false; BLOCK];
 
 /// Scratch of one block of one buffer: where its format is not the computation's own.
 struct Scratch<F>([F; BLOCK]);
@@ -383,6 +383,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
         clip: F::from_f64(a.clip),
         decay: F::from_f64(a.decay),
         keep: F::from_f64(a.keep),
+        moved: F::from_f64(a.moved),
         one: F::from_f64(std::hint::black_box(1.0)),
     };
     let l1 = F::from_f64(a.l1);
@@ -391,6 +392,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     let mut grad_scratch =
         matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
     let mut state_scratch = span.state.each_ref().map(scratch);
+    let mut moved = [F::zero(); BLOCK];
     let theta_dice = how.dice(0);
     let dice: [Dice; S] = std::array::from_fn(|k| how.dice(k + 1));
     for from in (0..len).step_by(BLOCK) {
@@ -425,16 +427,14 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     .state
                     .each_mut()
                     .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
-                let all_finite = run_block::<R, F, S>(coef, &cast, theta, grad, &mut state);
-                let mut marked = None;
+                let moved = &mut moved[..range.len()];
+                let all_finite = run_block::<R, F, S>(coef, &cast, theta, grad, &mut state, moved);
                 if !all_finite {
-                    // A coordinate that kept its values would fail again: that finds it.
-                    let marks = marked.insert(mark::<R, F, S>(coef, &cast, theta, grad, &state));
-                    let first = marks.iter().position(|&m| m).unwrap_or(0);
+                    let first = moved.iter().position(|&m| m == F::zero()).unwrap_or(0);
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
                 if a.l1 > 0.0 {
-                    shrink::<R, F, S>(coef, l1, theta, marked.as_deref().unwrap_or(&NO_MARKS), &state);
+                    shrink::<R, F, S>(coef, l1, theta, moved, &state);
                 }
                 if let Some(copy) = &mut span.average {
                     average(&mut copy[range.clone()], theta, a.average);
@@ -472,13 +472,16 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     // Cutting makes numbers of NaN and ∞; adding 0·g brings NaN back.
     let g = g + F::zero() * grad;
     let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
-    let next = theta * a.keep + u;
-    let finite = new.iter().fold(next.abs() < F::INFINITY, |all, s| all & (s.abs() < F::INFINITY));
+    let next = theta * a.keep + u * a.moved;
+    // Signs of what is not finite would be finite: g counts too.
+    let sound = (next.abs() < F::INFINITY) & (g.abs() < F::INFINITY);
+    let finite = new.iter().fold(sound, |all, s| all & (s.abs() < F::INFINITY));
     let kept = std::array::from_fn(|k| F::select(finite, new[k], old[k]));
     (F::select(finite, next, theta * a.one), kept, finite)
 }
 
-/// One block. The loop is written out for each number of slots: one over an array of slices does not vectorise.
+/// One block; `moved` becomes 1 for coordinates that took their step and 0 for those that kept their values. The loop is written out
+/// for each number of slots: one over an array of slices does not vectorise.
 #[inline(always)]
 fn run_block<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
@@ -486,17 +489,19 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     theta: &mut [F],
     grad: &[F],
     state: &mut [&mut [F]; S],
+    moved: &mut [F],
 ) -> bool {
     let mut ok = true;
     macro_rules! zipped {
         ($($s:ident $k:literal),*) => {{
             let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(grad)$(.zip($s.iter_mut()))*;
-            for zipped!(@ (theta, grad) $($s)*) in rows {
+            let rows = theta.iter_mut().zip(grad).zip(moved)$(.zip($s.iter_mut()))*;
+            for zipped!(@ ((theta, grad), moved) $($s)*) in rows {
                 let held = [$(*$s),*];
                 let (t, _new, finite) = one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|k| held[k]));
                 *theta = t;
                 $(*$s = _new[$k];)*
+                *moved = F::select(finite, F::one(), F::zero());
                 ok &= finite;
             }
         }};
@@ -505,10 +510,11 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     }
     match S {
         0 => {
-            for (theta, grad) in theta.iter_mut().zip(grad) {
+            for ((theta, grad), moved) in theta.iter_mut().zip(grad).zip(moved) {
                 let (t, _, finite) =
                     one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|_| unreachable!("no slots")));
                 *theta = t;
+                *moved = F::select(finite, F::one(), F::zero());
                 ok &= finite;
             }
         }
@@ -521,37 +527,46 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     ok
 }
 
-/// Marks the coordinates whose step is not finite.
-#[cold]
-fn mark<R: Rule<S>, F: Float, const S: usize>(
-    coef: &R::Coef<F>,
-    a: &Cast<F>,
-    theta: &[F],
-    grad: &[F],
-    state: &[&mut [F]; S],
-) -> Box<[bool; BLOCK]> {
-    let mut marks = Box::new([false; BLOCK]);
-    for (i, (&t, &g)) in theta.iter().zip(grad).enumerate() {
-        let (_, _, finite) = one::<R, F, S>(coef, a, t, g, std::array::from_fn(|k| state[k][i]));
-        marks[i] = !finite;
-    }
-    marks
-}
-
-/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where there is no mark.
+/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where `moved` is not 0.
 #[inline(always)]
 fn shrink<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     l1: F,
     theta: &mut [F],
-    marks: &[bool; BLOCK],
+    moved: &[F],
     state: &[&mut [F]; S],
 ) {
-    for (i, (t, &mark)) in theta.iter_mut().zip(marks).enumerate() {
-        let by = R::metric(coef, std::array::from_fn(|k| state[k][i])) * l1;
-        let size = (t.abs() - by).at_least(F::zero());
-        *t = F::select(mark, *t, F::select(*t < F::zero(), -size, size));
+    macro_rules! zipped {
+        ($($s:ident $k:literal),*) => {{
+            let [$($s,)* ..] = &state[..] else { unreachable!("S slots") };
+            let rows = theta.iter_mut().zip(moved)$(.zip($s.iter()))*;
+            for zipped!(@ (theta, moved) $($s)*) in rows {
+                let held: [F; _] = [$(*$s),*];
+                let by = R::metric(coef, std::array::from_fn(|k| held[k])) * l1;
+                *theta = shrunk(*theta, by, *moved);
+            }
+        }};
+        (@ $inner:tt) => { $inner };
+        (@ $inner:tt $s:ident $($rest:ident)*) => { zipped!(@ ($inner, $s) $($rest)*) };
     }
+    match S {
+        0 => {
+            let by = R::metric(coef, std::array::from_fn(|_| unreachable!("no slots"))) * l1;
+            theta.iter_mut().zip(moved).for_each(|(t, &moved)| *t = shrunk(*t, by, moved));
+        }
+        1 => zipped!(s0 0),
+        2 => zipped!(s0 0, s1 1),
+        3 => zipped!(s0 0, s1 1, s2 2),
+        4 => zipped!(s0 0, s1 1, s2 2, s3 3),
+        _ => unreachable!("a rule has at most four slots"),
+    }
+}
+
+#[inline(always)]
+fn shrunk<F: Float>(theta: F, by: F, moved: F) -> F {
+    let size = (theta.abs() - by).at_least(F::zero());
+    let signed = F::select(theta < F::zero(), -size, size);
+    F::select(F::zero().lt(moved), signed, theta)
 }
 
 /// Moves an averaged copy by `share` of its distance to θ; where it is NaN it starts there.

@@ -38,10 +38,17 @@ where
         true
     }
 
+    fn proximal(&self) -> bool {
+        R::PROXIMAL
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
+        let around: Vec<_> = step.parts.iter().map(|p| step.around(p.tensor)).collect();
+        if !R::PROXIMAL && around.iter().any(|a| a.l1 > 0.0) {
+            return Err(StepError::NoProximal { rule: R::NAME });
+        }
         let when = When { t: step.t as f64, lr: step.lr };
         let coef = R::cast::<F>(R::coef(&self.with, when, &mut self.scalars));
-        let around: Vec<_> = step.parts.iter().map(|p| step.around(p.tensor)).collect();
         let mut views = self.slots.each_mut().map(|kept| kept.views().into_iter());
         let mut spans = Vec::with_capacity(step.parts.len());
         let mut ends = Vec::with_capacity(step.parts.len());
@@ -73,6 +80,14 @@ where
             (ends[which].1, nth - before)
         });
         Ok(Done { bad, norm: step.squares.then(|| swept.squares.sqrt()), lr: None })
+    }
+
+    fn evaluation(&mut self, nth: usize, _theta: &[F], out: &mut [F]) -> bool {
+        let Some(k) = R::EVALUATES else { return false };
+        let view = self.slots[k].views().into_iter().nth(nth);
+        let numbers = view.and_then(View::own).expect("weights to evaluate are kept whole");
+        out.copy_from_slice(numbers);
+        true
     }
 
     fn visit_state(&mut self, tensors: &[&Tensor], visit: &mut dyn FnMut(&str, Memory<'_>)) {

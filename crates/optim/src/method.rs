@@ -70,6 +70,10 @@ pub enum Decay {
     Coupled,
     /// θ shrinks by ηλθ beside the rule.
     Decoupled,
+    /// θ and the update are divided by 1 + ηλ: the proximal step of λ/2·θ².
+    Proximal,
+    /// Decoupled where the hyperparameter `no_prox` says so, else proximal.
+    DecoupledOrProximal,
 }
 
 /// One step of a chain.
@@ -114,11 +118,20 @@ impl<F: Float> Step<'_, '_, F> {
         let decay = if weight || self.decay_biases { decay } else { 0.0 };
         let (l1, l2) = if weight { (self.at.penalty.l1, self.at.penalty.l2) } else { (0.0, 0.0) };
         let coupled = how == Decay::Coupled;
+        let (keep, moved) = match how {
+            Decay::Coupled => (1.0, 1.0),
+            Decay::Decoupled => (1.0 - self.lr * decay, 1.0),
+            Decay::Proximal | Decay::DecoupledOrProximal => {
+                let shrunk = 1.0 / (1.0 + self.lr * decay);
+                (shrunk, shrunk)
+            }
+        };
         Around {
             scale: self.scale,
             clip: self.limit,
             decay: l2 + if coupled { decay } else { 0.0 },
-            keep: if coupled { 1.0 } else { 1.0 - self.lr * decay },
+            keep,
+            moved,
             l1,
             average: self.average,
         }
@@ -171,6 +184,10 @@ pub(crate) trait Method<F: Float>: Send {
     /// The formula, where it is a rule's that works coordinate by coordinate.
     fn trace(&self) -> Option<Trace> {
         None
+    }
+    /// Whether it can take an l1 penalty.
+    fn proximal(&self) -> bool {
+        false
     }
     /// Whether it takes compressed parameters and borrowed gradients, and keeps the average in its sweep.
     fn elementwise(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::chain::{Make, STAGES, Stage};
 use crate::format::Format;
 use crate::groups::{self, GroupError};
 use crate::guard::Wishes;
-use crate::method::After;
+use crate::method::{After, Decay};
 use crate::rules::{ALIASES, ALL, Build, Entry, Kind, Room, Values};
 use crate::schedule::{Horizon, Schedule};
 use crate::trace::Trace;
@@ -267,6 +267,13 @@ impl Plan {
         chain.method.trace()
     }
 
+    /// Whether every rule can take an l1 penalty by a proximal step.
+    pub fn is_proximal(&self) -> bool {
+        let layout = Arc::new(Layout::builder().build());
+        let horizon = Setup::default().horizon;
+        self.all().all(|c| c.build::<f64>(String::new(), &[], &layout, horizon, 0).method.proximal())
+    }
+
     /// Bytes of memory that the optimizer keeps over this layout.
     ///
     /// # Errors
@@ -403,6 +410,16 @@ impl ChainPlan {
         Ok(Self { entry, values, lr, format: format.unwrap_or_default(), stages: vec![] })
     }
 
+    /// How its `weight_decay` acts.
+    fn decay(&self) -> Decay {
+        let no_prox = || Values { hyper: self.entry.hyper, values: &self.values }.is("no_prox");
+        match self.entry.decay {
+            Decay::DecoupledOrProximal if no_prox() => Decay::Decoupled,
+            Decay::DecoupledOrProximal => Decay::Proximal,
+            decay => decay,
+        }
+    }
+
     fn fill_lr(&mut self, lr: f64) {
         match &mut self.lr {
             Some(schedule) => {
@@ -457,7 +474,7 @@ impl ChainPlan {
             lr: self.lr.clone().unwrap_or_else(|| Schedule::constant(self.entry.lr)),
             horizon,
             from,
-            decay: (decay.map_or(0.0, |i| self.values[i]), self.entry.decay),
+            decay: (decay.map_or(0.0, |i| self.values[i]), self.decay()),
             accumulate: waits.map(|n| Accumulate::new(n, &list)),
             penalty,
             wishes,

@@ -77,6 +77,10 @@ pub trait Rule<const S: usize>: Copy + Debug + Send + Sync + 'static {
     const HYPER: &'static [Hyper];
     /// Numbers that live from step to step, with their first values.
     const SCALARS: &'static [(&'static str, f64)] = &[];
+    /// Whether an l1 penalty can be taken by a proximal step in the rule's [`Rule::metric`].
+    const PROXIMAL: bool = true;
+    /// The slot that holds the weights to evaluate, where those are not θ.
+    const EVALUATES: Option<usize> = None;
     /// The hyperparameters as numbers of another kind.
     type With<X: Scalar>;
     /// What is computed once a step.

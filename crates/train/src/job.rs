@@ -384,8 +384,8 @@ impl Prepared {
     }
 
     /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
-    /// descent and its momentum forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad, and 0.05 with a cosine to 0
-    /// for the others.
+    /// descent and its forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad and FTRL; for the others 50 times the
+    /// library's default, which is made for networks (0.05 for Adam), with a cosine to 0.
     ///
     /// # Errors
     /// A loss with a kink has no 1/L.
@@ -401,7 +401,7 @@ impl Prepared {
         } else if plan.lr().is_none()
             && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
-            && !matches!(plan.entry().name, "sgd" | "adagrad")
+            && !matches!(plan.entry().name, "sgd" | "asgd" | "adagrad" | "ftrl" | "adadelta" | "rprop")
         {
             plan.fill_schedule(&cosine()?);
         }
@@ -410,7 +410,7 @@ impl Prepared {
         }
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
-                "sgd" => {
+                "sgd" | "asgd" => {
                     let l = self.curvature()?.largest;
                     let count = self.loss.task() == losses::Task::Count;
                     let lr = if count { 0.5 / l } else { 1.0 / l };
@@ -422,8 +422,10 @@ impl Prepared {
                     ));
                     lr
                 }
-                "adagrad" => 0.5,
-                _ => 0.05,
+                "adagrad" | "ftrl" => 0.5,
+                "rmsprop" | "yogi" | "rprop" => 0.05,
+                _ if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
+                _ => plan.entry().lr,
             };
             plan.fill_lr(lr);
         }

@@ -59,7 +59,7 @@ fn every_optimizer_is_listed_and_told() {
     let names = |kind: &str| -> Vec<String> {
         document[kind].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap().into()).collect()
     };
-    for rule in ["sgd", "adagrad", "rmsprop", "adam", "amsgrad", "adamw"] {
+    for rule in ["sgd", "adagrad", "rmsprop", "adam", "amsgrad", "adamw", "lion", "radam", "ftrl"] {
         assert!(names("optimizers").contains(&rule.to_string()), "{rule}");
     }
     for kind in ["optimizers", "aliases", "stages", "schedules"] {

@@ -1,23 +1,49 @@
 //! One file for each rule, and [`ALL`], the registry that everything else reads.
 
+mod adabelief;
+mod adabound;
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
+mod adan;
 mod amsgrad;
+mod asgd;
+mod ftrl;
+mod lion;
 mod momentum;
+mod nadam;
 mod nesterov;
+mod radam;
 mod rmsprop;
+mod rprop;
 mod sgd;
+mod signsgd;
+mod yogi;
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Tensor};
 
+pub use adabelief::AdaBelief;
+pub use adabound::{AdaBound, AmsBound};
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adamax::Adamax;
+pub use adan::Adan;
 pub use amsgrad::AmsGrad;
+pub use asgd::Asgd;
+pub use ftrl::Ftrl;
+pub use lion::Lion;
 pub use momentum::Momentum;
+pub use nadam::Nadam;
 pub use nesterov::Nesterov;
+pub use radam::Radam;
 pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum};
+pub use rprop::Rprop;
 pub use sgd::Sgd;
+pub use signsgd::{SignSgd, Signum};
+pub use yogi::Yogi;
 
 use crate::chain::{MakeAfter, MakeBefore};
 use crate::elementwise::Elementwise;
@@ -180,7 +206,10 @@ macro_rules! both {
 }
 
 /// Every rule.
-pub static ALL: [&Entry; 6] = [&SGD, &ADAGRAD, &RMSPROP, &ADAM, &AMSGRAD, &ADAMW];
+pub static ALL: [&Entry; 22] = [
+    &SGD, &ADAGRAD, &RMSPROP, &ADAM, &AMSGRAD, &ADAMW, &ADADELTA, &ADAMAX, &NADAM, &NADAMW, &RADAM,
+    &ADABELIEF, &ADABOUND, &AMSBOUND, &YOGI, &ADAN, &LION, &SIGNSGD, &SIGNUM, &RPROP, &ASGD, &FTRL,
+];
 
 /// Short names for settings that have a name of their own: name, the expression it stands for, summary.
 pub static ALIASES: [(&str, &str, &str); 3] = [
@@ -321,4 +350,354 @@ static AMSGRAD: Entry = Entry {
 
 fn make_amsgrad<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     elementwise(AmsGrad { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
+}
+
+static ADADELTA: Entry = Entry {
+    name: "adadelta",
+    summary: "steps in units of earlier steps: nothing to choose, but a slow start",
+    source: "Zeiler 2012, Algorithm 1",
+    lr: 1.0,
+    hyper: &[adadelta::RHO, adadelta::EPS, COUPLED],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_adadelta),
+};
+
+fn make_adadelta<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Adadelta { rho: v.get("rho"), eps: v.get("eps") }, room)
+}
+
+static ADAMAX: Entry = Entry {
+    name: "adamax",
+    summary: "Adam divided by the largest gradient of late",
+    source: "Kingma & Ba 2015, Algorithm 2",
+    lr: 2e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_adamax),
+};
+
+fn make_adamax<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Adamax { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
+}
+
+static NADAM: Entry = Entry {
+    name: "nadam",
+    summary: "Adam with Nesterov's look-ahead",
+    source: "Dozat 2016, Algorithm 2",
+    lr: 2e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED, nadam::MOMENTUM_DECAY],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_nadam),
+};
+
+fn make_nadam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        Nadam {
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            eps: v.get("eps"),
+            momentum_decay: v.get("momentum_decay"),
+        },
+        room,
+    )
+}
+
+static NADAMW: Entry = Entry {
+    name: "nadamw",
+    summary: "NAdam with weight decay that does not pass through the moments",
+    source: "Dozat 2016; Loshchilov & Hutter 2019",
+    lr: 2e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adam::EPS, DECOUPLED, nadam::MOMENTUM_DECAY],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_nadam),
+};
+
+static RADAM: Entry = Entry {
+    name: "radam",
+    summary: "Adam that divides only once it has seen enough: warm-up without a schedule",
+    source: "Liu et al. 2020, Algorithm 2",
+    lr: 1e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_radam),
+};
+
+fn make_radam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Radam { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
+}
+
+static ADABELIEF: Entry = Entry {
+    name: "adabelief",
+    summary: "Adam divided by how far gradients are from their mean",
+    source: "Zhuang et al. 2020, Algorithm 2",
+    lr: 1e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adabelief::EPS, Hyper { default: 0.0, ..DECOUPLED }],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_adabelief),
+};
+
+fn make_adabelief<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(AdaBelief { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
+}
+
+static ADABOUND: Entry = Entry {
+    name: "adabound",
+    summary: "begins as Adam, ends as SGD with momentum",
+    source: "Luo et al. 2019, Algorithm 2",
+    lr: 1e-3,
+    hyper: &[
+        adabound::FINAL_LR,
+        adam::BETA1,
+        adam::BETA2,
+        adam::EPS,
+        adabound::GAMMA,
+        Hyper { default: 0.0, ..DECOUPLED },
+    ],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_adabound),
+};
+
+fn make_adabound<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        AdaBound {
+            final_lr: v.get("final_lr"),
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            eps: v.get("eps"),
+            gamma: v.get("gamma"),
+        },
+        room,
+    )
+}
+
+static AMSBOUND: Entry = Entry {
+    name: "amsbound",
+    summary: "AdaBound with the largest mean square so far",
+    source: "Luo et al. 2019, Algorithm 3",
+    lr: 1e-3,
+    hyper: &[
+        adabound::FINAL_LR,
+        adam::BETA1,
+        adam::BETA2,
+        adam::EPS,
+        adabound::GAMMA,
+        Hyper { default: 0.0, ..DECOUPLED },
+    ],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_amsbound),
+};
+
+fn make_amsbound<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        AmsBound {
+            final_lr: v.get("final_lr"),
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            eps: v.get("eps"),
+            gamma: v.get("gamma"),
+        },
+        room,
+    )
+}
+
+static YOGI: Entry = Entry {
+    name: "yogi",
+    summary: "Adam whose mean square changes slowly both ways",
+    source: "Zaheer et al. 2018, Algorithm 2",
+    lr: 1e-2,
+    hyper: &[adam::BETA1, adam::BETA2, yogi::EPS, yogi::START, Hyper { default: 0.0, ..DECOUPLED }],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_yogi),
+};
+
+fn make_yogi<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        Yogi {
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            eps: v.get("eps"),
+            initial_accumulator_value: v.get("initial_accumulator_value"),
+        },
+        room,
+    )
+}
+
+static ADAN: Entry = Entry {
+    name: "adan",
+    summary: "Adam with Nesterov's look-ahead from differences of gradients",
+    source: "Xie et al. 2022, Algorithm 1",
+    lr: 1e-3,
+    hyper: &[
+        adan::BETA1,
+        adan::BETA2,
+        adan::BETA3,
+        adam::EPS,
+        Hyper { default: 0.0, ..DECOUPLED },
+        Hyper::new("no_prox", 0.0, Range::SWITCH, "decay before the step, as AdamW, in place of after it"),
+    ],
+    decay: Decay::DecoupledOrProximal,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_adan),
+};
+
+fn make_adan<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        Adan { beta1: v.get("beta1"), beta2: v.get("beta2"), beta3: v.get("beta3"), eps: v.get("eps") },
+        room,
+    )
+}
+
+static LION: Entry = Entry {
+    name: "lion",
+    summary: "moves every coordinate by the rate; for large batches, with little memory",
+    source: "Chen et al. 2023, Algorithm 2",
+    lr: 1e-4,
+    hyper: &[lion::BETA1, lion::BETA2, Hyper { default: 1e-3, ..DECOUPLED }],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_lion),
+};
+
+fn make_lion<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Lion { beta1: v.get("beta1"), beta2: v.get("beta2") }, room)
+}
+
+static SIGNSGD: Entry = Entry {
+    name: "signsgd",
+    summary: "moves every coordinate by the rate, after the sign of its gradient",
+    source: "Bernstein et al. 2018, Algorithm 1",
+    lr: 1e-3,
+    hyper: &[Hyper { default: 0.0, ..DECOUPLED }],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_signsgd),
+};
+
+fn make_signsgd<F: Float>(_: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(SignSgd, room)
+}
+
+static SIGNUM: Entry = Entry {
+    name: "signum",
+    summary: "signSGD on a mean gradient",
+    source: "Bernstein et al. 2018, Algorithm 2",
+    lr: 1e-3,
+    hyper: &[momentum::MOMENTUM, Hyper { default: 0.0, ..DECOUPLED }],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_signum),
+};
+
+fn make_signum<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Signum { momentum: v.get("momentum") }, room)
+}
+
+static RPROP: Entry = Entry {
+    name: "rprop",
+    summary: "a step for each coordinate from signs alone; full batch only",
+    source: "Riedmiller & Braun 1993; Igel & Hüsken 2000",
+    lr: 1e-2,
+    hyper: &[rprop::ETAMINUS, rprop::ETAPLUS, rprop::MIN, rprop::MAX],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: |v| {
+        (v.get("step_size_min") > v.get("step_size_max"))
+            .then_some(("step_size_min", "step_size_min is above step_size_max"))
+    },
+    make: both!(make_rprop),
+};
+
+fn make_rprop<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        Rprop {
+            etaminus: v.get("etaminus"),
+            etaplus: v.get("etaplus"),
+            step_size_min: v.get("step_size_min"),
+            step_size_max: v.get("step_size_max"),
+        },
+        room,
+    )
+}
+
+static ASGD: Entry = Entry {
+    name: "asgd",
+    summary: "gradient descent whose late iterates are averaged",
+    source: "Polyak & Juditsky 1992",
+    lr: 1e-2,
+    hyper: &[asgd::LAMBD, asgd::ALPHA, asgd::T0, COUPLED],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: no_conflict,
+    make: both!(make_asgd),
+};
+
+fn make_asgd<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(Asgd { lambd: v.get("lambd"), alpha: v.get("alpha"), t0: v.get("t0") }, room)
+}
+
+static FTRL: Entry = Entry {
+    name: "ftrl",
+    summary: "sparse linear models on streams: exact zeros from its own l1",
+    source: "McMahan et al. 2013, Algorithm 1",
+    lr: 1e-3,
+    hyper: &[ftrl::POWER, ftrl::START, ftrl::L1, ftrl::L2, ftrl::SHRINKAGE, ftrl::BETA],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    rest: None,
+    conflict: |v| {
+        let power = v.get("learning_rate_power");
+        (power != -0.5 && power != 0.0).then_some(("learning_rate_power", "learning_rate_power is -0.5 or 0"))
+    },
+    make: both!(make_ftrl),
+};
+
+fn make_ftrl<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        Ftrl {
+            learning_rate_power: v.get("learning_rate_power"),
+            initial_accumulator_value: v.get("initial_accumulator_value"),
+            l1: v.get("l1"),
+            l2: v.get("l2"),
+            l2_shrinkage: v.get("l2_shrinkage"),
+            beta: v.get("beta"),
+        },
+        room,
+    )
 }

@@ -1,7 +1,7 @@
 //! Runs whose course is known: quadratics, first steps, constant gradients.
 
-use thalweg_optim::Rule;
 use thalweg_optim::rules::Adam;
+use thalweg_optim::{Rule, When};
 
 use crate::common::{Run, Visit, both, every_rule, layout, numbers, setup};
 
@@ -137,11 +137,16 @@ fn a_constant_gradient_ends_in_the_metric() {
     impl Visit for Ends {
         fn visit<R: Rule<S> + Default, const S: usize>(&mut self) {
             let rule = R::default();
+            if !R::PROXIMAL {
+                return;
+            }
             for g in [2.0, -0.3] {
+                let mut scalars: Vec<f64> = R::SCALARS.iter().map(|s| s.1).collect();
                 let mut state: [f64; S] = std::array::from_fn(|k| rule.initial(k));
                 let mut last = (0.0, 0.0);
                 for t in 1..=20_000 {
-                    let coef = crate::common::coef(&rule, f64::from(t), 0.01);
+                    let when = When { t: f64::from(t), lr: 0.01 };
+                    let coef = R::coef(&R::with(&rule.values()), when, &mut scalars);
                     let (u, new) = R::element(&coef, 1.0, g, state);
                     state = new;
                     last = (u, -R::metric(&coef, state) * g);

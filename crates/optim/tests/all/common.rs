@@ -6,8 +6,9 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{At, Float, Grads, Layout, Memory, NoOracle, Optimizer, Params, Penalty, Report, Total};
 use thalweg_optim::rules::{
-    ALL, Adagrad, Adam, AmsGrad, Build, Entry, Kind, Momentum, Nesterov, RmsProp, RmsPropCentered,
-    RmsPropCenteredMomentum, RmsPropMomentum, Sgd,
+    ALL, AdaBelief, AdaBound, Adadelta, Adagrad, Adam, Adamax, Adan, AmsBound, AmsGrad, Asgd, Build, Entry,
+    Ftrl, Kind, Lion, Momentum, Nadam, Nesterov, Radam, RmsProp, RmsPropCentered, RmsPropCenteredMomentum,
+    RmsPropMomentum, Rprop, Sgd, SignSgd, Signum, Yogi,
 };
 use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
 
@@ -169,7 +170,7 @@ pub fn numbers(seed: u64, n: usize) -> Vec<f64> {
 
 /// Some values in a range, the ends that belong to it included.
 pub fn inside(range: &Range) -> Vec<f64> {
-    let mut all = vec![0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0, 2.0];
+    let mut all = vec![-0.5, 0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0, 2.0];
     all.retain(|&x| range.contains(x));
     all
 }
@@ -242,9 +243,20 @@ pub fn kinds() -> Vec<String> {
     kept
 }
 
-/// The coefficients of a step of a rule without scalars of its own.
+/// The coefficients of step `t` of a rule whose earlier steps were like it.
 pub fn coef<R: Rule<S>, const S: usize>(rule: &R, t: f64, lr: f64) -> R::Coef<f64> {
-    R::coef(&R::with(&rule.values()), When { t, lr }, &mut [])
+    let mut scalars: Vec<f64> = R::SCALARS.iter().map(|s| s.1).collect();
+    let mut at = |t: f64| R::coef(&R::with(&rule.values()), When { t, lr }, &mut scalars);
+    (1..t as u64).for_each(|t| {
+        at(t as f64);
+    });
+    at(t)
+}
+
+/// Both penalties of an objective, without l1 where the expression's rule has no proximal step.
+pub fn penalty(expression: &str) -> Penalty {
+    let proximal = Plan::parse(expression).unwrap_or_else(|e| panic!("{e}")).is_proximal();
+    Penalty { l1: if proximal { 0.01 } else { 0.0 }, l2: 0.1 }
 }
 
 /// Something to do with every type of rule.
@@ -264,6 +276,21 @@ pub fn every_rule(visitor: &mut impl Visit) {
     visitor.visit::<RmsPropCenteredMomentum, 3>();
     visitor.visit::<Adam, 2>();
     visitor.visit::<AmsGrad, 3>();
+    visitor.visit::<Adadelta, 2>();
+    visitor.visit::<Adamax, 2>();
+    visitor.visit::<Nadam, 2>();
+    visitor.visit::<Radam, 2>();
+    visitor.visit::<AdaBelief, 2>();
+    visitor.visit::<AdaBound, 2>();
+    visitor.visit::<AmsBound, 3>();
+    visitor.visit::<Yogi, 2>();
+    visitor.visit::<Adan, 4>();
+    visitor.visit::<Lion, 1>();
+    visitor.visit::<SignSgd, 0>();
+    visitor.visit::<Signum, 1>();
+    visitor.visit::<Rprop, 2>();
+    visitor.visit::<Asgd, 1>();
+    visitor.visit::<Ftrl, 2>();
 }
 
 /// `test::<f32>` and `test::<f64>`, each in a test of its own.

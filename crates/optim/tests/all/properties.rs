@@ -9,13 +9,13 @@ use thalweg_optim::rules::{ALL, Build};
 use thalweg_optim::schedule::CURVES;
 use thalweg_optim::{Horizon, Plan, Setup};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, setup, write};
-use crate::reference::{F32, F64, Near, Reference};
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup, write};
+use crate::reference::{F32, F64, Near, RULES, Reference};
 
 /// All of the driver at work around a rule: clipping by value, both penalties, an average.
 fn everything<F: Build>(rule: &str, sizes: &[isize], setup: &Setup, theta: &[f64]) -> Run<F> {
     let mut run = Run::new(&format!("clip_value(20) | {rule} | ema(0.9)"), &layout(sizes), setup, theta);
-    run.penalty = Penalty { l1: 0.01, l2: 0.1 };
+    run.penalty = penalty(rule);
     run
 }
 
@@ -77,7 +77,7 @@ both! {
                 isa::limit(Some(set));
                 let text = format!("clip(300) | {rule} | ema(0.9)");
                 let mut run = Run::<F>::new(&text, &layout(&[n as isize]), &setup(), &numbers(1, n));
-                run.penalty = Penalty { l1: 0.01, l2: 0.1 };
+                run.penalty = penalty(&rule);
                 let reports: Vec<u64> = (2..5).map(|seed| run.step(&numbers(seed, n)).grad_norm.to_bits()).collect();
                 isa::limit(None);
                 (run.bits(), reports)
@@ -217,7 +217,7 @@ both! {
         for rule in all_settings() {
             let text = format!("{rule} | ema(0.9)");
             let mut run = Run::<F>::new(&text, &layout(&[20, -11]), &setup(), &numbers(1, n));
-            run.penalty = Penalty { l1: 0.01, l2: 0.1 };
+            run.penalty = penalty(&rule);
             let places: Vec<usize> = run.theta.layout().tensors().iter().flat_map(|t| t.range()).collect();
             run.step(&numbers(2, n));
             for (weight, bad) in [(1.0, vec![4, 19, 25]), (1e-10, vec![25, 30])] {
@@ -228,7 +228,7 @@ both! {
                 quiet.t = run.t;
                 quiet.restore(&run.memory());
                 let mut gradient: Vec<f64> = numbers(3, n).iter().map(|g| g * weight).collect();
-                quiet.step_of_sum(&gradient, weight);
+                let others = quiet.step_of_sum(&gradient, weight).non_finite;
                 bad.iter().for_each(|&i| gradient[i] = if i == 19 { -huge } else { huge });
                 let report = run.step_of_sum(&gradient, weight);
                 let (after, quiet) = (by_coordinate(&mut run), by_coordinate(&mut quiet));
@@ -242,6 +242,8 @@ both! {
                         first = first.or(Some(places[i]));
                     }
                 }
+                // A coordinate that was huge before may overflow without a huge gradient now.
+                let first = first.into_iter().chain(others).min();
                 assert_eq!(report.non_finite, first, "{rule}");
                 kept += usize::from(first.is_some());
                 assert!(run.values().iter().all(|x| x.is_finite()), "{rule}");
@@ -256,14 +258,14 @@ both! {
     fn zeros_stay_zeros_without_a_gradient<F>() {
         for rule in all_settings() {
             let mut run = Run::<F>::new(&rule, &layout(&[20, -11]), &setup(), &[0.0; 31]);
-            run.penalty = Penalty { l1: 0.01, l2: 0.1 };
-            let before = run.bits();
+            run.penalty = penalty(&rule);
+            let started = run.names().iter().any(|slot| run.slot(slot).iter().any(|&x| x != 0.0));
+            let before = run.values();
             for _ in 0..3 {
                 assert_eq!(run.step(&[0.0; 31]).non_finite, None);
             }
-            // −0 and 0 are the same number.
-            let zero = |bits: &[u64]| bits.iter().map(|&b| if b << 1 == 0 || b == 1 << 31 { 0 } else { b }).collect::<Vec<_>>();
-            assert_eq!(zero(&run.bits()), zero(&before), "{rule}");
+            // −0 and 0 are the same number. Memory that starts elsewhere (Yogi's) moves weights without a gradient.
+            assert!(run.values() == before || (started && rule.starts_with("yogi")), "{rule}");
         }
     }
 
@@ -294,7 +296,8 @@ both! {
     fn the_sum_over_weight_7_is_the_mean<F>() {
         let n = 31;
         let unit = if F::BYTES == 4 { F32 } else { F64 };
-        for rule in all_settings() {
+        let known = |rule: &String| RULES.contains(&rule.split('(').next().unwrap_or(""));
+        for rule in all_settings().into_iter().filter(known) {
             for before in ["clip(50)", "clip_value(2) | clip(5)"] {
                 let rule = format!("{before} | {rule}");
                 let start = || Run::<F>::new(&rule, &layout(&[20, -11]), &setup(), &numbers(1, n));
@@ -363,10 +366,11 @@ both! {
                 });
                 run.bits()
             };
-            let decay = rule.split("weight_decay=").nth(1).unwrap().split([',', ')']).next().unwrap();
+            let Some(decay) = rule.split("weight_decay=").nth(1) else { continue };
+            let decay = decay.split([',', ')']).next().unwrap();
             let without = rule.replace(&format!("weight_decay={decay}"), "weight_decay=0");
             let none = Penalty::default();
-            let some = Penalty { l1: 0.01, l2: 0.1 };
+            let some = penalty(&rule);
             let (weight, bias) = ([n as isize], [-(n as isize)]);
             assert_eq!(go(&rule, &bias, false, some), go(&without, &bias, true, none), "{rule}");
             assert_eq!(go(&rule, &bias, true, some), go(&rule, &weight, true, none), "{rule}");

@@ -1,6 +1,7 @@
 //! l1 by the proximal step: the minimum of ½Σ hᵢ(θᵢ − aᵢ)² + l2/2·‖θ‖² + l1·‖θ‖₁ is known, zeros included.
 
-use thalweg_core::Penalty;
+use thalweg_core::{At, NoOracle, Penalty};
+use thalweg_optim::rules::Entry;
 use thalweg_optim::{Horizon, Plan, Setup};
 
 use crate::common::{Run, both, layout, setup};
@@ -10,7 +11,7 @@ const STEPS: u64 = 20_000;
 /// Rules that get there, each with a rate that suits it. Those that divide by the size of the gradient need one that falls,
 /// and have it here. Centred RMSProp is not among them: at a minimum with θ ≠ 0 the gradient of the smooth part is a
 /// constant, ∓l1; its variance is 0, and the step lr/ε.
-const RULES: [&str; 12] = [
+const RULES: [&str; 20] = [
     "gd(lr=0.2)",
     "gd(lr=cosine(0.2))",
     "momentum(lr=0.1)",
@@ -23,6 +24,14 @@ const RULES: [&str; 12] = [
     "adam(lr=cosine(0.05))",
     "amsgrad(lr=cosine(0.05))",
     "adamw(lr=cosine(0.05), weight_decay=0)",
+    "adamax(lr=cosine(0.05))",
+    "nadam(lr=cosine(0.05))",
+    "nadamw(lr=cosine(0.05), weight_decay=0)",
+    "radam(lr=cosine(0.05))",
+    "adabelief(lr=cosine(0.05), eps=1e-8)",
+    "adabound(lr=cosine(0.05))",
+    "amsbound(lr=cosine(0.05))",
+    "yogi(lr=cosine(0.05))",
 ];
 
 const CURVATURE: [f64; 8] = [1.0, 0.5, 4.0, 2.0, 1.0, 0.25, 3.0, 1.0];
@@ -68,9 +77,30 @@ both! {
     }
 }
 
+/// Rules without a proximal step refuse an l1 penalty by name, and nothing is written.
+#[test]
+fn rules_without_a_proximal_step_refuse_l1() {
+    let mut refused = 0;
+    for rule in crate::common::all_settings() {
+        if Plan::parse(&rule).unwrap().is_proximal() {
+            continue;
+        }
+        let mut run = Run::<f64>::new(&rule, &layout(&[6, -2]), &setup(), &[1.0; 8]);
+        let before = run.bits();
+        let at = At { step: 1, penalty: Penalty { l1: 0.1, l2: 0.0 } };
+        run.grads.total.weight = 1.0;
+        let error = run.optimizer.step(at, &mut run.theta, &mut run.grads, &mut NoOracle).unwrap_err();
+        assert!(error.to_string().contains("has no proximal step"), "{error}");
+        assert_eq!(run.bits(), before);
+        refused += 1;
+    }
+    assert!(refused > 20);
+}
+
 #[test]
 fn every_rule_is_among_them() {
-    for entry in crate::common::elementwise() {
+    let proximal = |entry: &Entry| Plan::parse(entry.name).unwrap().is_proximal();
+    for entry in crate::common::elementwise().filter(|e| proximal(e)) {
         assert!(
             RULES.iter().any(|rule| Plan::parse(rule).unwrap().entry().name == entry.name),
             "{}",

@@ -97,7 +97,8 @@ both! {
             [0.0, 1e-320, 1e-170, 1e148]
         };
         let (mut compared, mut all) = (0, 0);
-        for expression in crate::common::all_settings() {
+        let known = |rule: &String| RULES.contains(&rule.split('(').next().unwrap_or(""));
+        for expression in crate::common::all_settings().into_iter().filter(known) {
             for scale in scales {
                 compared += usize::from(agree::<F>(&expression, 0.0, 9, 3, scale, 4));
                 all += 1;

@@ -144,3 +144,13 @@ fn the_first_rules() {
     let held = hold(include_str!("../data/pytorch.json"), |_, _, _| false);
     assert_eq!(held.len(), 6, "{held:?}");
 }
+
+/// PyTorch, optax, Keras and pytorch-optimizer. Left out: FTRL with powers other than −½ and 0, which need more than roots.
+#[test]
+fn elementwise_rules() {
+    let held =
+        hold(include_str!("../data/elementwise.json"), |_, e, _| e.contains("learning_rate_power=-0.7"));
+    let all = crate::common::elementwise().map(|e| e.name);
+    let torch = ["sgd", "adagrad", "rmsprop", "adam", "amsgrad", "adamw"];
+    assert_eq!(held, all.filter(|name| !torch.contains(name)).collect());
+}
