@@ -90,7 +90,7 @@ impl Draws {
         for stage in STAGES {
             // A proximal step is for rules that work coordinate by coordinate.
             let proximal = stage.hyper.iter().any(|h| h.name == "l1");
-            if self.maybe() && !(proximal && !Plan::parse(entry.name).unwrap().is_proximal()) {
+            if (!proximal || Plan::parse(entry.name).unwrap().is_proximal()) && self.maybe() {
                 let values: Vec<String> = stage.hyper.iter().map(|h| self.value(h)).collect();
                 let call = format!("{}({})", stage.name, values.join(", "));
                 if stage.before { before.push(call) } else { after.push(call) }
