@@ -1,5 +1,6 @@
 //! What training must do: find others' optima, end for the right reason, weigh rows as it says, score as scikit-learn does.
 
+mod behaviour;
 mod common;
 mod divergence;
 mod loop_;
