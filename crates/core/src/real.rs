@@ -63,6 +63,7 @@ pub trait Float:
     + Display
     + crate::math::Elementary
     + crate::lanes::Laned
+    + crate::gemm::Gemm
 {
     /// Bytes of one number.
     const BYTES: usize;

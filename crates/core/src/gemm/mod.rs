@@ -1,9 +1,25 @@
 //! Matrix products: the one door for all of them.
 //!
-//! `C ← α·A·B + β·C`, any of the three with any strides, so that transposes cost nothing to ask for. Blocks are fixed in advance
-//! and sums run over the inner axis in one order, so the result has the same bits on any number of threads.
+//! `C ← α·A·B + β·C`, any of the three with any strides, so that transposes cost nothing to ask for. Blocks of the inner axis are
+//! fixed in advance and each element's sum runs over it in one order, so the result has the same bits on any number of threads.
+//! AVX2 and AVX-512 multiply and add with one rounding, the plain kernel with two: bits are promised per instruction set.
+//!
+//! As Goto & van de Geijn 2008 (<https://doi.org/10.1145/1356052.1356053>): stretches of A and B are copied into panels that the
+//! innermost loop reads in order, a tile of C stays in registers. [`Packed`] keeps the panels of a B that is used several times, an
+//! [`Epilogue`] works on each finished stretch of C while it is in cache, a [`Source`] writes panels of a B that exists nowhere
+//! whole (a convolution's columns).
+
+mod driver;
+mod kernel;
+mod pack;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use crate::{Float, Threads};
+pub use driver::{Epilogue, Keep, Operand, Packed};
+pub use kernel::Gemm;
+pub use pack::Source;
 
 /// A matrix to be read: `rows × cols` numbers, element (i, j) at `data[i·row + j·col]`.
 #[derive(Clone, Copy, Debug)]
@@ -87,45 +103,26 @@ fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
 /// # Panics
 /// When the shapes do not fit.
 pub fn gemm<F: Float>(threads: &Threads, alpha: F, a: Mat<'_, F>, b: Mat<'_, F>, beta: F, c: MatMut<'_, F>) {
-    assert!(
-        a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
-        "matmul: {}×{} times {}×{} into {}×{}",
-        a.rows,
-        a.cols,
-        b.rows,
-        b.cols,
-        c.rows,
-        c.cols
-    );
-    let _ = threads;
-    for i in 0..a.rows {
-        for j in 0..b.cols {
-            let mut sum = F::zero();
-            for p in 0..a.cols {
-                sum += a.data[i * a.row + p * a.col] * b.data[p * b.row + j * b.col];
-            }
-            let c = &mut c.data[i * c.row + j * c.col];
-            *c = if beta == F::zero() { alpha * sum } else { alpha * sum + beta * *c };
-        }
+    if c.col != 1 && c.row == 1 {
+        // The same product read along the other diagonal: C's rows become contiguous.
+        return driver::multiply(threads, alpha, b.t(), Operand::Source(&a.t()), beta, c.t(), &Keep);
     }
+    driver::multiply(threads, alpha, a, Operand::Source(&b), beta, c, &Keep);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_product_with_a_transpose_adds_to_what_is_there() {
-        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        let mut c = [1.0f64; 4];
-        gemm(
-            &Threads::serial(),
-            2.0,
-            Mat::new(&a, 2, 3),
-            Mat::new(&a, 2, 3).t(),
-            10.0,
-            MatMut::new(&mut c, 2, 2),
-        );
-        assert_eq!(c, [38.0, 74.0, 74.0, 164.0]);
-    }
+/// [`gemm`] for a B that is packed already or that a [`Source`] makes, with an epilogue over C, whose rows are contiguous.
+///
+/// # Panics
+/// When the shapes do not fit, or C's columns are not contiguous.
+pub fn gemm_with<F: Float, E: Epilogue<F>>(
+    threads: &Threads,
+    alpha: F,
+    a: Mat<'_, F>,
+    b: Operand<'_, F>,
+    beta: F,
+    c: MatMut<'_, F>,
+    epilogue: &E,
+) {
+    assert!(c.col == 1, "matmul: an epilogue works on rows of C");
+    driver::multiply(threads, alpha, a, b, beta, c, epilogue);
 }
