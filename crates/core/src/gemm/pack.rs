@@ -29,8 +29,8 @@ impl<F: Float> Source<F> for Mat<'_, F> {
     }
 }
 
-/// How many numbers of a column are moved at a time where columns are contiguous: what is written stays in the first cache.
-const RUN: usize = 16;
+/// Numbers a side of a square that is turned over where columns are contiguous.
+const SQUARE: usize = 4;
 
 /// `out[(p − p₀)·width + (j − j₀)] ← data[p·along + j·across]`, 0 beyond the last j.
 #[inline(always)]
@@ -55,21 +55,39 @@ pub(super) fn panel<F: Float>(
     if count < width {
         out.chunks_exact_mut(width).for_each(|out| out[count..].fill(F::zero()));
     }
-    for (nth, out) in out.chunks_mut(RUN * width).enumerate() {
-        let rows = out.len() / width;
-        let first = p.start + nth * RUN;
-        for (k, j) in j.clone().enumerate() {
-            let from = first * along + j * across;
-            if along == 1 {
-                let column = &data[from..from + rows];
-                for (out, &x) in out.chunks_exact_mut(width).zip(column) {
-                    out[k] = x;
-                }
-            } else {
-                for (q, out) in out.chunks_exact_mut(width).enumerate() {
-                    out[k] = data[from + q * along];
+    let (depth, mut done) = (p.len(), 0);
+    if along == 1 {
+        // Squares of SQUARE × SQUARE are turned over in registers.
+        let squares = depth / SQUARE;
+        for nth in 0..count / SQUARE {
+            let columns: [&[F]; SQUARE] = std::array::from_fn(|k| {
+                let from = p.start + (j.start + nth * SQUARE + k) * across;
+                &data[from..from + squares * SQUARE]
+            });
+            for q in 0..squares {
+                let rows: [[F; SQUARE]; SQUARE] = std::array::from_fn(|k| {
+                    let row = &columns[k][q * SQUARE..(q + 1) * SQUARE];
+                    std::array::from_fn(|i| row[i])
+                });
+                for i in 0..SQUARE {
+                    let turned: [F; SQUARE] = std::array::from_fn(|k| rows[k][i]);
+                    let to = (q * SQUARE + i) * width + nth * SQUARE;
+                    out[to..to + SQUARE].copy_from_slice(&turned);
                 }
             }
+        }
+        done = count / SQUARE * SQUARE;
+        let rest = squares * SQUARE;
+        for (k, j) in j.clone().enumerate().take(done) {
+            for q in rest..depth {
+                out[q * width + k] = data[p.start + q + j * across];
+            }
+        }
+    }
+    for (k, j) in j.enumerate().skip(done) {
+        let from = p.start * along + j * across;
+        for (q, out) in out.chunks_exact_mut(width).enumerate() {
+            out[k] = data[from + q * along];
         }
     }
 }

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Times the optimizer step beside PyTorch's and optax's, pair by pair on the same parameters and gradients.
+
+    cargo build --release --manifest-path benches/step/Cargo.toml --target-dir target/bench
+    python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M] [--pairs 30]
+
+In each round every contender steps once (small sizes: as often as takes about 2 ms), in an order that rotates; what is printed are
+medians, and the median over rounds of peer / ours. "plain" is a loop over the same buffers with the same reads and writes and next to no
+arithmetic: the memory's speed at that moment. Ours is called through its C interface; repeated steps of a small size are
+repeated behind it, as Rust would call it; PyTorch's from Python, as everybody does.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--out")
+parser.add_argument("--only", default="")
+parser.add_argument("--sizes", default="10k,1M,25M,100M")
+parser.add_argument("--pairs", type=int, default=30)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax")
+args = parser.parse_args()
+os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={args.threads}")
+
+import torch
+
+torch.set_num_threads(args.threads)
+root = Path(__file__).resolve().parents[2]
+lib = ctypes.CDLL(str(root / "target/bench/release/libthalweg_step_bench.so"))
+lib.thalweg_new.restype = lib.plain_new.restype = ctypes.c_void_p
+lib.thalweg_step.restype = lib.plain_step.restype = ctypes.c_double
+P, Z = ctypes.c_void_p, ctypes.c_size_t
+lib.thalweg_new.argtypes = [ctypes.c_char_p, P, P, Z, Z]
+lib.plain_new.argtypes = [P, Z, Z, Z]
+lib.thalweg_step.argtypes = lib.plain_step.argtypes = [P, P, P, ctypes.c_bool, Z]
+
+SIZES = {"10k": [1000] * 10, "1M": [50_000] * 20, "25M": [156_250] * 160, "100M": [100_000_000]}
+T = torch.optim
+# Rule: ours, slots, what PyTorch calls it and whether it has a fused kernel, what optax calls it.
+RULES = {
+    "momentum": ("sgd(lr=1e-6, momentum=0.9)", 1, lambda p, **k: T.SGD(p, lr=1e-6, momentum=0.9, **k), True, "sgd"),
+    "adam": ("adam(lr=1e-6)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, "adam"),
+    "adamw": ("adamw(lr=1e-6)", 2, lambda p, **k: T.AdamW(p, lr=1e-6, **k), True, "adamw"),
+    "rmsprop": ("rmsprop(lr=1e-6)", 1, lambda p, **k: T.RMSprop(p, lr=1e-6, **k), False, "rmsprop"),
+    "adagrad": ("adagrad(lr=1e-6)", 1, lambda p, **k: T.Adagrad(p, lr=1e-6, **k), True, "adagrad"),
+    "lion": ("lion(lr=1e-6, weight_decay=0)", 1, None, False, "lion"),
+    "adam_bf16": ("adam(lr=1e-6, memory=bf16)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
+    "adam_block8": ("adam(lr=1e-6, memory=block8)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
+    "pipeline": ("clip(1) | adamw(lr=1e-6) | ema(0.999)", 3, lambda p, **k: T.AdamW(p, lr=1e-6, **k), True, "pipeline"),
+}
+
+
+def pointers(tensors):
+    return (P * len(tensors))(*[t.data_ptr() for t in tensors])
+
+
+def ours(expression, sizes, theta, grad, zero):
+    count = len(sizes)
+    handle = lib.thalweg_new(expression.encode(), (Z * count)(*sizes), (Z * count)(*[0] * count), count, args.threads)
+    assert handle, expression
+    return lambda repeat: lib.thalweg_step(handle, pointers(theta), pointers(grad), zero, repeat)
+
+
+def plain(slots, sizes, theta, grad, zero):
+    count = len(sizes)
+    handle = lib.plain_new((Z * count)(*sizes), count, slots, args.threads)
+    return lambda repeat: lib.plain_step(handle, pointers(theta), pointers(grad), zero, repeat)
+
+
+def timed(step):
+    def run(repeat):
+        start = time.perf_counter()
+        for _ in range(repeat):
+            step()
+        return time.perf_counter() - start
+
+    return run
+
+
+def on_torch(make, theta, grad, pipeline, **kind):
+    parameters = [torch.nn.Parameter(t) for t in theta]
+    for p, g in zip(parameters, grad):
+        assert p.data_ptr() and p.shape == g.shape
+        p.grad = g
+    rule = make(parameters, **kind)
+    if not pipeline:
+        return timed(rule.step)
+    average = [p.detach().clone() for p in parameters]
+
+    def step():
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+        rule.step()
+        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1e-3)
+        # Dropping the gradient is free; its next owner writes all of it.
+
+    return timed(step)
+
+
+def on_compiled(make, theta, grad, pipeline):
+    parameters = [torch.nn.Parameter(t) for t in theta]
+    for p, g in zip(parameters, grad):
+        p.grad = g
+    rule = make(parameters, foreach=True)
+    compiled = torch.compile(lambda: rule.step(), fullgraph=False)
+    compiled()
+    return timed(compiled)
+
+
+def on_optax(name, sizes, pipeline):
+    import jax
+    import optax
+
+    rule = {
+        "sgd": lambda: optax.sgd(1e-6, momentum=0.9),
+        "pipeline": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-6)),
+    }.get(name, lambda: getattr(optax, name)(1e-6))()
+    theta = [jax.numpy.zeros(n, "float32") for n in sizes]
+    grad = [jax.numpy.full(n, 1e-3, "float32") for n in sizes]
+    state = rule.init(theta)
+
+    def step(theta, state, average):
+        update, state = rule.update(grad_in[0], state, theta)
+        theta = optax.apply_updates(theta, update)
+        if pipeline:
+            average = optax.incremental_update(theta, average, 1e-3)
+        return theta, state, average
+
+    def pure(theta, state, average, grad):
+        grad_in[0] = grad
+        return step(theta, state, average)
+
+    grad_in = [None]
+    jitted = jax.jit(pure, donate_argnums=(0, 1, 2))
+    held = [theta, state, [t + 0 for t in theta] if pipeline else []]
+
+    def run():
+        held[:] = jitted(*held, grad)
+
+    def go(repeat):
+        start = time.perf_counter()
+        for _ in range(repeat):
+            run()
+        jax.block_until_ready(held)
+        return time.perf_counter() - start
+
+    go(2)
+    return go
+
+
+def measure(rule, size):
+    sizes = SIZES[size]
+    expression, slots, make, has_fused, optax_name = RULES[rule]
+    pipeline = rule == "pipeline"
+    torch.manual_seed(0)
+    theta = [torch.randn(n) for n in sizes]
+    grad = [torch.randn(n) * 1e-3 for n in sizes]
+    peers = args.peers.split(",")
+    runs = {"ours": ours(expression, sizes, theta, grad, False), "plain": plain(slots, sizes, theta, grad, False)}
+    if make and "torch" in peers and size != "100M" and rule not in ("adam_bf16", "adam_block8"):
+        runs["torch"] = on_torch(make, theta, grad, pipeline)
+    if make and has_fused and "torch_fused" in peers:
+        runs["torch_fused"] = on_torch(make, theta, grad, pipeline, fused=True)
+    if make and "torch_compiled" in peers and not pipeline and rule not in ("adam_bf16", "adam_block8"):
+        try:
+            runs["torch_compiled"] = on_compiled(make, theta, grad, pipeline)
+        except Exception as error:
+            print(f"torch_compiled on {rule} {size}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+    if optax_name and "optax" in peers:
+        runs["optax"] = on_optax(optax_name, sizes, pipeline)
+    repeat = {}
+    for name, run in runs.items():
+        run(2)
+        once = run(3) / 3
+        repeat[name] = max(1, min(1000, int(2e-3 / once)))
+    names, seconds = list(runs), {name: [] for name in runs}
+    for nth in range(args.pairs):
+        for k in range(len(names)):
+            name = names[(nth + k) % len(names)]
+            seconds[name].append(runs[name](repeat[name]) / repeat[name])
+    ratios = {
+        name: statistics.median(s / o for s, o in zip(seconds[name], seconds["ours"])) for name in names if name != "ours"
+    }
+    medians = {name: statistics.median(s) for name, s in seconds.items()}
+    line = "  ".join(f"{n} {medians[n] * 1e3:.4g} ms" + (f" ({ratios[n]:.2f})" if n in ratios else "") for n in names)
+    print(f"{rule:12} {size:5} {line}", flush=True)
+    return {"rule": rule, "size": size, "expression": expression, "seconds": seconds, "medians": medians, "ratios": ratios}
+
+
+def main():
+    import importlib.metadata as meta
+
+    versions = {name: meta.version(name) for name in ("torch", "jax", "optax")}
+    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.processor())
+    flags = next(l for l in open("/proc/cpuinfo") if l.startswith("flags"))
+    isa = [f for f in ("avx2", "avx512f") if f in flags.split()]
+    results = []
+    for size in args.sizes.split(","):
+        for rule in RULES:
+            if args.only and rule not in args.only.split(","):
+                continue
+            results.append(measure(rule, size))
+    if args.out:
+        document = {"setup": {"cpu": cpu, "isa": isa, "threads": args.threads, "pairs": args.pairs, **versions}, "results": results}
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(document, indent=1) + "\n")
+
+
+main()
