@@ -69,10 +69,10 @@ pub(super) fn panel<F: Float>(
                     let row = &columns[k][q * SQUARE..(q + 1) * SQUARE];
                     std::array::from_fn(|i| row[i])
                 });
-                for i in 0..SQUARE {
+                let to = out[q * SQUARE * width..].chunks_mut(width).take(SQUARE);
+                for (i, out) in to.enumerate() {
                     let turned: [F; SQUARE] = std::array::from_fn(|k| rows[k][i]);
-                    let to = (q * SQUARE + i) * width + nth * SQUARE;
-                    out[to..to + SQUARE].copy_from_slice(&turned);
+                    out[nth * SQUARE..(nth + 1) * SQUARE].copy_from_slice(&turned);
                 }
             }
         }
