@@ -23,6 +23,7 @@
 mod assembled;
 pub mod chain;
 mod driver;
+mod eigen;
 mod elementwise;
 pub mod format;
 mod groups;
@@ -32,7 +33,9 @@ mod method;
 mod plan;
 pub mod rule;
 pub mod rules;
+mod scaled;
 pub mod schedule;
+mod tensorwise;
 pub mod trace;
 mod vector;
 

@@ -137,6 +137,15 @@ impl<F: Float> Step<'_, '_, F> {
         }
     }
 
+    /// λ of the rule's own decay for each part, 0 where a bias is exempt. The step has none afterwards: this is for rules that
+    /// place it themselves.
+    pub fn take_decay(&mut self) -> Vec<f64> {
+        let (decay, how) = self.decay;
+        self.decay = (0.0, how);
+        let reaches = |tensor: &Tensor| tensor.kind == Kind::Weight || self.decay_biases;
+        self.parts.iter().map(|p| if reaches(p.tensor) { decay } else { 0.0 }).collect()
+    }
+
     /// For methods that take plain gradients: makes them means in place (scale, limit, coupled decay and the l2 penalty), and
     /// shrinks θ by decoupled decay. Refuses an l1 penalty. Afterwards [`Step::scale`] is 1 and [`Step::limit`] ∞.
     pub fn settle(&mut self, rule: &'static str) -> Result<(), StepError> {
@@ -148,6 +157,9 @@ impl<F: Float> Step<'_, '_, F> {
             let (theta, grad) = part.both();
             let (scale, clip) = (F::from_f64(a.scale), F::from_f64(a.clip));
             let (decay, keep) = (F::from_f64(a.decay), F::from_f64(a.keep));
+            if (a.scale, a.clip, a.decay, a.keep) == (1.0, f64::INFINITY, 0.0, 1.0) {
+                continue;
+            }
             crate::vector::each(self.threads, theta, grad, |theta, grad| {
                 for (t, g) in theta.iter_mut().zip(grad) {
                     let cut = (*g * scale).at_most(clip).at_least(-clip) + F::zero() * *g;

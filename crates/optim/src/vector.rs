@@ -46,6 +46,67 @@ pub(crate) fn each_at<F: Float>(threads: &Threads, a: &mut [F], f: impl Fn(usize
     });
 }
 
+/// Runs `f` over blocks of rows of a matrix with `cols` columns, in parallel. Each block has its rows, a number for each of
+/// them, and a number for each column, which starts at 0; the latter are joined in the order of the blocks and left in
+/// `of_column`. There are at most 16 blocks, and they depend on the shape alone.
+pub(crate) fn by_rows<F: Float, T: Copy + Default + Send>(
+    threads: &Threads,
+    cols: usize,
+    x: &mut [F],
+    of_row: &mut [T],
+    of_column: &mut Vec<T>,
+    join: impl Fn(T, T) -> T,
+    f: impl Fn(&mut [F], &mut [T], &mut [T]) + Sync,
+) {
+    let rows = of_row.len();
+    let per = rows.div_ceil(16).max(TASK / cols.max(1)).max(1);
+    let blocks = rows.div_ceil(per);
+    of_column.clear();
+    of_column.resize(blocks.max(1) * cols, T::default());
+    let one = |(x, (of_row, of_column)): (&mut [F], (&mut [T], &mut [T]))| {
+        isa::run(
+            #[inline(always)]
+            || f(x, of_row, of_column),
+        );
+    };
+    let all =
+        x.chunks_mut((per * cols).max(1)).zip(of_row.chunks_mut(per).zip(of_column.chunks_mut(cols.max(1))));
+    if blocks == 1 || threads.count() == 1 {
+        all.for_each(one);
+    } else {
+        let tasks: Vec<Mutex<_>> = all.map(|task| Mutex::new(Some(task))).collect();
+        threads.run(tasks.len(), |i| {
+            let task = tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            task.into_iter().for_each(one);
+        });
+    }
+    let (first, others) = of_column.split_at_mut(cols);
+    for block in others.chunks(cols.max(1)) {
+        first.iter_mut().zip(block).for_each(|(a, &b)| *a = join(*a, b));
+    }
+    of_column.truncate(cols);
+}
+
+/// Whether every number is finite.
+pub(crate) fn finite<F: Float>(threads: &Threads, x: &[F]) -> bool {
+    let one = |x: &[F]| {
+        isa::run(
+            #[inline(always)]
+            // 0·x is 0 for finite numbers alone.
+            || x.iter().fold(true, |all, &x| all & (F::zero() * x == F::zero())),
+        )
+    };
+    if x.len() <= 2 * TASK || threads.count() == 1 {
+        return one(x);
+    }
+    let tasks: Vec<&[F]> = x.chunks(TASK).collect();
+    let all = std::sync::atomic::AtomicBool::new(true);
+    threads.run(tasks.len(), |i| {
+        all.fetch_and(one(tasks[i]), std::sync::atomic::Ordering::Relaxed);
+    });
+    all.into_inner()
+}
+
 /// Σ aᵢ·bᵢ over all pairs of slices, in f64: blocks within a task, tasks in order.
 pub(crate) fn dot<F: Float>(threads: &Threads, pairs: &[(&[F], &[F])]) -> f64 {
     let tasks: Vec<(&[F], &[F])> =

@@ -384,7 +384,7 @@ impl Prepared {
     }
 
     /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
-    /// descent and its forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad and FTRL; for the others 50 times the
+    /// descent and its forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad and its kin; for the others 50 times the
     /// library's default, which is made for networks (0.05 for Adam), with a cosine to 0.
     ///
     /// # Errors
@@ -422,8 +422,8 @@ impl Prepared {
                     ));
                     lr
                 }
-                "adagrad" | "ftrl" => 0.5,
-                "rmsprop" | "yogi" | "rprop" => 0.05,
+                "adagrad" | "ftrl" | "sm3" | "shampoo" => 0.5,
+                "rmsprop" | "yogi" | "rprop" | "adafactor" => 0.05,
                 _ if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
                 _ => plan.entry().lr,
             };

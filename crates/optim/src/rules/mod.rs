@@ -3,6 +3,7 @@
 mod adabelief;
 mod adabound;
 mod adadelta;
+mod adafactor;
 mod adagrad;
 mod adam;
 mod adamax;
@@ -10,15 +11,22 @@ mod adan;
 mod amsgrad;
 mod asgd;
 mod ftrl;
+mod lamb;
+mod lars;
 mod lion;
 mod momentum;
+mod muon;
 mod nadam;
 mod nesterov;
+mod novograd;
 mod radam;
 mod rmsprop;
 mod rprop;
 mod sgd;
+mod shampoo;
 mod signsgd;
+mod sm3;
+mod soap;
 mod yogi;
 
 use thalweg_core::hyper::{Hyper, Range};
@@ -206,9 +214,18 @@ macro_rules! both {
 }
 
 /// Every rule.
-pub static ALL: [&Entry; 22] = [
+pub static ALL: [&Entry; 30] = [
     &SGD, &ADAGRAD, &RMSPROP, &ADAM, &AMSGRAD, &ADAMW, &ADADELTA, &ADAMAX, &NADAM, &NADAMW, &RADAM,
     &ADABELIEF, &ADABOUND, &AMSBOUND, &YOGI, &ADAN, &LION, &SIGNSGD, &SIGNUM, &RPROP, &ASGD, &FTRL,
+    // Rules that look at a tensor.
+    &novograd::NOVOGRAD,
+    &sm3::SM3,
+    &lars::LARS,
+    &lamb::LAMB,
+    &adafactor::ADAFACTOR,
+    &muon::MUON,
+    &shampoo::SHAMPOO,
+    &soap::SOAP,
 ];
 
 /// Short names for settings that have a name of their own: name, the expression it stands for, summary.

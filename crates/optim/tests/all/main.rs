@@ -12,4 +12,5 @@ mod reference;
 mod schedules;
 mod slices;
 mod stages;
+mod tensors;
 mod trajectories;

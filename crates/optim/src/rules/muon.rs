@@ -1,0 +1,204 @@
+//! Muon: momentum, orthogonalised. Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon/>; Liu et al. 2025,
+//! <https://arxiv.org/abs/2502.16982>.
+//! ```text
+//! m ← μ m + (1 − μ) g
+//! u = m                                           nesterov:  u = μ m + (1 − μ) g
+//! X = u / ‖u‖                                     five times:  A = X Xᵀ;  X ← a X + (b A + c A²) X
+//! θ ← (1 − η λ) θ − η s X                         s = √max(1, out/in),  or ρ √max(out, in)
+//! ```
+//! a = 3.4445, b = −4.7750, c = 2.0315: the iteration drives every singular value of u to between 0.7 and 1.2, so that all
+//! directions of a matrix move alike: steepest descent in the spectral norm. For the hidden matrices of deep networks, transformers
+//! above all. Vectors, single numbers and tables that are looked up by row (an axis named `row`, `code`, `token` or `level`) go to
+//! [`adamw`](super::adam) with the same rate where `muon` stands alone, as in optax.
+//!
+//! The axis named `out` counts the outputs, wherever it stands (the first one where none is named so); all others together are the
+//! inputs, so a convolution's kernel is flattened to out × (in · height · width), as in Jordan's code. PyTorch and optax take
+//! tensors of two axes only, unless told; PyTorch takes axis 0 for the outputs, optax axis 1.
+//!
+//! Memory: one number per parameter; at a step, scratch for one tensor: twice its own size, and twice the square of its shorter side.
+//!
+//! `bias_correction=true` is optax: m is divided by 1 − μᵗ⁺¹ and g by 1 − μᵗ in Nesterov's mix (m by 1 − μᵗ without it), and ε is
+//! added to ‖u‖. `false` is PyTorch, whose defaults these are: no correction, and ‖u‖ is at least ε. `consistent_rms=0.2` is
+//! PyTorch's `match_rms_adamw`: steps of AdamW's size, so that its rates carry over. PyTorch and Jordan iterate in bfloat16; here it
+//! is the parameters' own type. Keras's Muon sums m without 1 − μ.
+
+use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::hyper::{Hyper, Range};
+use thalweg_core::{Float, Tensor, Threads};
+
+use super::{Decay, Entry, Kind, Rest, Room, Values, momentum, no_conflict};
+use crate::chain::outputs;
+use crate::driver::norm;
+use crate::groups::is_matrix;
+use crate::method::Method;
+use crate::tensorwise::{Now, One, TensorRule, Tensorwise};
+use crate::vector::{each, each_at};
+
+pub(super) static MUON: Entry = Entry {
+    name: "muon",
+    summary: "momentum made orthogonal, for hidden matrices; the rest gets AdamW",
+    source: "Jordan et al. 2024; Liu et al. 2025",
+    lr: 1e-3,
+    hyper: &[
+        Hyper { default: 0.95, doc: "decay μ of the mean gradient m per step", ..momentum::MOMENTUM },
+        Hyper { default: 0.1, doc: "λ: θ shrinks by ηλθ (decoupled)", ..super::DECOUPLED },
+        Hyper::new("nesterov", 1.0, Range::SWITCH, "mix the gradient into m once more before the iteration"),
+        Hyper::new("ns_steps", 5.0, Range::COUNT, "steps of the Newton–Schulz iteration"),
+        Hyper::new(
+            "eps",
+            1e-7,
+            Range::NON_NEGATIVE,
+            "ε, the least norm that u is divided by; gradient units",
+        ),
+        Hyper::new(
+            "consistent_rms",
+            0.0,
+            Range::NON_NEGATIVE,
+            "ρ: root mean square of a step per η; 0: √max(1, out/in) scales it",
+        ),
+        Hyper::new(
+            "bias_correction",
+            0.0,
+            Range::SWITCH,
+            "correct m and g for their start at 0, and add ε to the norm, as optax",
+        ),
+    ],
+    decay: Decay::Decoupled,
+    kind: Kind::Tensor,
+    rest: Some(Rest { takes, expression: "adamw", lr: 1.0 }),
+    conflict: no_conflict,
+    make: (make, make),
+};
+
+/// Names of axes along which a table is looked up.
+const LOOKED_UP: [&str; 4] = ["row", "code", "token", "level"];
+
+fn takes(tensor: &Tensor) -> bool {
+    is_matrix(tensor) && !tensor.axes.iter().any(|axis| LOOKED_UP.contains(axis))
+}
+
+/// a, b, c.
+const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
+
+struct Muon<F> {
+    momentum: f64,
+    nesterov: bool,
+    ns_steps: u64,
+    eps: f64,
+    consistent_rms: f64,
+    bias_correction: bool,
+    /// Scratch.
+    room: [Vec<F>; 4],
+}
+
+fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    let most = |size: &dyn Fn(&Tensor) -> usize| room.tensors.iter().map(|t| size(t)).max().unwrap_or(0);
+    let whole = most(&Tensor::len);
+    let square = most(&|t| {
+        let (outer, out, inner) = outputs(t);
+        let side = out.min(outer * inner);
+        side * side
+    });
+    let rule = Muon {
+        momentum: v.get("momentum"),
+        nesterov: v.is("nesterov"),
+        ns_steps: v.get("ns_steps") as u64,
+        eps: v.get("eps"),
+        consistent_rms: v.get("consistent_rms"),
+        bias_correction: v.is("bias_correction"),
+        room: [whole, whole, square, square].map(|n| vec![F::zero(); n]),
+    };
+    Box::new(Tensorwise::new(rule, room.tensors))
+}
+
+/// The iteration, on X [rows, cols] with rows ≤ cols or, `tall`, on the transpose of what is stored. X is in `x` in the end.
+fn orthogonalise<F: Float>(
+    threads: &Threads,
+    steps: u64,
+    (rows, cols): (usize, usize),
+    [x, y, a, b]: &mut [Vec<F>; 4],
+) {
+    let [first, second, third] = COEFFICIENTS.map(F::from_f64);
+    let (one, zero, n, tall) = (F::one(), F::zero(), rows * cols, rows > cols);
+    let side = rows.min(cols);
+    let (a, b) = (&mut a[..side * side], &mut b[..side * side]);
+    for _ in 0..steps {
+        let (from, to) = (&x[..n], &mut y[..n]);
+        let whole = Mat::new(from, rows, cols);
+        let wide = if tall { whole.t() } else { whole };
+        gemm(threads, one, wide, wide.t(), zero, MatMut::new(a, side, side));
+        b.copy_from_slice(a);
+        gemm(
+            threads,
+            third,
+            Mat::new(a, side, side),
+            Mat::new(a, side, side),
+            second,
+            MatMut::new(b, side, side),
+        );
+        to.copy_from_slice(from);
+        let whole = MatMut::new(to, rows, cols);
+        let whole = if tall { whole.t() } else { whole };
+        gemm(threads, one, Mat::new(b, side, side), wide, first, whole);
+        std::mem::swap(x, y);
+    }
+}
+
+impl<F: Float> TensorRule<F> for Muon<F> {
+    const NAME: &'static str = "muon";
+    const DECAY: Decay = Decay::Decoupled;
+
+    fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
+        vec![("m".into(), tensor.len())]
+    }
+
+    fn update(&mut self, now: Now<'_>, One { tensor, g, memory, .. }: One<'_, F>) -> bool {
+        let (mu, t) = (self.momentum, now.t as f64);
+        let correct = |t: f64| if self.bias_correction { 1.0 / (1.0 - libm::pow(mu, t)) } else { 1.0 };
+        let (of_m, of_g) =
+            if self.nesterov { (mu * correct(t + 1.0), (1.0 - mu) * correct(t)) } else { (correct(t), 0.0) };
+        let [old, new, of_m, of_g] = [mu, 1.0 - mu, of_m, of_g].map(F::from_f64);
+        each(now.threads, g, &mut memory[0], |g, m| {
+            for (g, m) in g.iter_mut().zip(m) {
+                *m = old * *m + new * *g;
+                *g = of_m * *m + of_g * *g;
+            }
+        });
+        let size = norm(&[g], f64::INFINITY, now.threads);
+        let size = if self.bias_correction { size + self.eps } else { size.max(self.eps) };
+        if size == 0.0 || !size.is_finite() {
+            // Nothing to turn, or (NaN) something that is left out.
+            let fill = if size == 0.0 { F::zero() } else { F::NAN };
+            g.fill(fill);
+            return true;
+        }
+        let (outer, out, inner) = outputs(tensor);
+        let input = outer * inner;
+        // Where the outputs stand first or last the numbers lie as a matrix; otherwise they are gathered into [out, in].
+        let lies = outer == 1 || inner == 1;
+        let sides = if outer == 1 || !lies { (out, input) } else { (input, out) };
+        let place = |i: usize| {
+            if lies { i } else { (i % input / inner * out + i / input) * inner + i % inner }
+        };
+        let from: &[F] = g;
+        each_at(now.threads, &mut self.room[0][..from.len()], |start, x| {
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = F::from_f64(from[place(start + i)].to_f64() / size);
+            }
+        });
+        orthogonalise(now.threads, self.ns_steps, sides, &mut self.room);
+        let (high, wide) = (out as f64, input as f64);
+        let scale = match self.consistent_rms {
+            0.0 => (high / wide).max(1.0).sqrt(),
+            rms => high.max(wide).sqrt() * rms,
+        };
+        let by = F::from_f64(-now.lr * scale);
+        let x = &mut self.room[0][..g.len()];
+        if lies {
+            each(now.threads, g, x, |g, x| g.iter_mut().zip(x).for_each(|(g, x)| *g = by * *x));
+        } else {
+            x.iter().enumerate().for_each(|(i, &x)| g[place(i)] = by * x);
+        }
+        true
+    }
+}
