@@ -45,12 +45,12 @@ fn rate_of_0(rule: &str) -> String {
 both! {
     fn threads_change_no_bit<F>() {
         // Above the sizes that are worth waking threads for, and of several blocks of rows.
-        let layout = layout(&[(&[300, 480], false), (&[450, 310], false), (&[20, 30, 230], false), (&[131_073], true)]);
+        let layout = layout(&[(&[66, 2048], false), (&[2048, 66], false), (&[20, 30, 230], false), (&[131_073], true)]);
         let n = layout.count();
         let (theta, gradients) = (numbers(1, n), [2, 3, 4].map(|seed| numbers(seed, n)));
         for rule in entries() {
             // Statistics of sides as long as these would take minutes.
-            let most = if matches!(rule.name, "shampoo" | "soap") { ", every=1, max_dim=30" } else { "" };
+            let most = if matches!(rule.name, "shampoo" | "soap") { ", every=1, max_dim=70" } else { "" };
             let text = format!("clip(50) | {}(lr=0.01, weight_decay=0.1{most}) | ema(0.9)", rule.name);
             let all = [1, 2, 3].map(Threads::new).map(|threads| {
                 let mut run = Run::<F>::new(&text, &layout, &Setup { threads, ..setup() }, &theta);
@@ -226,11 +226,14 @@ both! {
         let n = layout.count();
         for rule in all_settings() {
             let mut run = Run::<F>::new(&rule, &layout, &setup(), &plain(1, n));
-            for seed in 2..8 {
+            // An odd number of steps: of ± the same length an even one may end where it began.
+            for seed in 2..7 {
                 assert_eq!(run.step(&plain(seed, n)).non_finite, None, "{rule}");
             }
             let moved = run.values().iter().zip(plain(1, n)).filter(|(a, b)| **a != *b).count();
-            assert!(moved == n || !moves_in(&rule, 6), "{rule}: {moved} of {n} have moved");
+            // In single precision a share of θ may be less than its rounding.
+            let seen = F::BYTES == 8 && moves_in(&rule, 5);
+            assert!(moved == n || !seen, "{rule}: {moved} of {n} have moved");
         }
     }
 }
@@ -247,9 +250,11 @@ fn moves_in(rule: &str, steps: u64) -> bool {
     !late && !faint
 }
 
-/// In single precision a run stays near the one in double precision.
+/// In single precision a run stays near the one in double precision, for shapes whose first gradient leaves no eigenvector to
+/// chance.
 #[test]
 fn f32_runs_stay_near_f64() {
+    let mixed = || layout(&[(&[4, 4], false), (&[2, 3, 4], false), (&[6], false)]);
     let n = mixed().count();
     for entry in entries() {
         let text = format!("{}(lr=0.01)", entry.name);
