@@ -53,6 +53,15 @@ pub use sgd::Sgd;
 pub use signsgd::{SignSgd, Signum};
 pub use yogi::Yogi;
 
+use adafactor::ADAFACTOR;
+use lamb::LAMB;
+use lars::LARS;
+use muon::MUON;
+use novograd::NOVOGRAD;
+use shampoo::SHAMPOO;
+use sm3::SM3;
+use soap::SOAP;
+
 use crate::chain::{MakeAfter, MakeBefore};
 use crate::elementwise::Elementwise;
 use crate::format::Format;
@@ -217,15 +226,7 @@ macro_rules! both {
 pub static ALL: [&Entry; 30] = [
     &SGD, &ADAGRAD, &RMSPROP, &ADAM, &AMSGRAD, &ADAMW, &ADADELTA, &ADAMAX, &NADAM, &NADAMW, &RADAM,
     &ADABELIEF, &ADABOUND, &AMSBOUND, &YOGI, &ADAN, &LION, &SIGNSGD, &SIGNUM, &RPROP, &ASGD, &FTRL,
-    // Rules that look at a tensor.
-    &novograd::NOVOGRAD,
-    &sm3::SM3,
-    &lars::LARS,
-    &lamb::LAMB,
-    &adafactor::ADAFACTOR,
-    &muon::MUON,
-    &shampoo::SHAMPOO,
-    &soap::SOAP,
+    &NOVOGRAD, &SM3, &LARS, &LAMB, &ADAFACTOR, &MUON, &SHAMPOO, &SOAP,
 ];
 
 /// Short names for settings that have a name of their own: name, the expression it stands for, summary.

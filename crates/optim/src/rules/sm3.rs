@@ -128,7 +128,7 @@ impl<F: Float> TensorRule<F> for Sm3<F> {
             let eps = F::from_f64(self.eps);
             each(now.threads, g, mu, |g, mu| {
                 for (g, mu) in g.iter_mut().zip(mu) {
-                    *mu = *mu + *g * *g;
+                    *mu += *g * *g;
                     *g = divide(*g, *mu, eps);
                 }
             });
