@@ -15,6 +15,8 @@ pub enum Memory<'a> {
     Scalar(&'a mut f64),
     /// A count.
     Count(&'a mut u64),
+    /// Counts, one for each row.
+    Counts(&'a mut [u64]),
 }
 
 impl Memory<'_> {
@@ -25,6 +27,7 @@ impl Memory<'_> {
             Self::F64(x) => x.len(),
             Self::Bf16(x) => x.len(),
             Self::U8(x) => x.len(),
+            Self::Counts(x) => x.len(),
             Self::Scalar(_) | Self::Count(_) => 1,
         }
     }
@@ -39,7 +42,7 @@ impl Memory<'_> {
             Self::F64(_) | Self::Scalar(_) => "F64",
             Self::Bf16(_) => "BF16",
             Self::U8(_) => "U8",
-            Self::Count(_) => "U64",
+            Self::Count(_) | Self::Counts(_) => "U64",
         }
     }
     /// Its bytes, little-endian.
@@ -51,6 +54,7 @@ impl Memory<'_> {
             Self::U8(x) => x.to_vec(),
             Self::Scalar(x) => x.to_le_bytes().to_vec(),
             Self::Count(x) => x.to_le_bytes().to_vec(),
+            Self::Counts(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
         }
     }
     /// Takes the numbers of `bytes`, little-endian; false, and nothing is written, when their count differs.
@@ -71,6 +75,7 @@ impl Memory<'_> {
             Self::U8(x) => fill(x, bytes, |[b]| b),
             Self::Scalar(x) => fill(std::slice::from_mut(*x), bytes, f64::from_le_bytes),
             Self::Count(x) => fill(std::slice::from_mut(*x), bytes, u64::from_le_bytes),
+            Self::Counts(x) => fill(x, bytes, u64::from_le_bytes),
         }
     }
 }

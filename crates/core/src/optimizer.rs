@@ -68,6 +68,14 @@ pub enum StepError {
         /// Its length.
         found: usize,
     },
+    /// A list of tensors of the wrong length.
+    #[error("{found} tensors were given where the optimizer has {expected}")]
+    Tensors {
+        /// The optimizer's.
+        expected: usize,
+        /// Those given.
+        found: usize,
+    },
     /// The gradient was summed over rows of no weight.
     #[error("the batch has no weight: every row's weight is 0")]
     NoWeight,

@@ -95,10 +95,7 @@ impl<F: Build> Assembled<F> {
         self.advance(at);
         self.zero_masked(grads.flat_mut());
         self.zero_masked(theta.flat_mut());
-        if self.guard.wants_copy() {
-            let memory = self.chains_memory();
-            self.guard.keep(theta.flat(), memory);
-        }
+        self.keep_copy(theta.flat());
         let layout = Arc::clone(&self.layout);
         let mut parts = Vec::with_capacity(layout.tensors().len());
         let (mut flat, mut grad) = (theta.flat_mut(), grads.flat_mut());
@@ -166,7 +163,7 @@ impl<F: Build> Assembled<F> {
     }
 
     /// Enters the phase of a step.
-    fn advance(&mut self, at: At) {
+    pub fn advance(&mut self, at: At) {
         while let Some(end) = self.plan.end_of(self.phase as usize, self.setup.horizon) {
             if at.step <= end {
                 break;
@@ -184,8 +181,26 @@ impl<F: Build> Assembled<F> {
         bytes
     }
 
+    /// Whether weights and memory may go back to a copy of them.
+    pub fn rolls_back(&self) -> bool {
+        self.guard.rolls_back()
+    }
+
+    /// Whether gradients and losses that are not finite are met by a policy.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.stands()
+    }
+
+    /// Copies weights and memory, if it is time to.
+    pub fn keep_copy(&mut self, theta: &[F]) {
+        if self.guard.wants_copy() {
+            let memory = self.chains_memory();
+            self.guard.keep(theta, memory);
+        }
+    }
+
     /// Weights and memory become those of the copy, if there is one.
-    fn roll_back(&mut self, theta: &mut [F]) {
+    pub fn roll_back(&mut self, theta: &mut [F]) {
         let Some(mut bytes) = self.guard.back(theta) else { return };
         for chain in &mut self.chains {
             chain.visit(&self.layout, &mut |_, mut memory| {
@@ -208,6 +223,17 @@ impl<F: Build> Assembled<F> {
                 && c.accumulate.is_none()
                 && c.early.iter().all(|e| !matches!(e, Early::Pass(_)))
         })
+    }
+
+    /// Whether gradients wait for a step.
+    pub fn waits(&self) -> bool {
+        self.chains.iter().any(|c| c.accumulate.as_ref().is_some_and(|a| a.seen > 0))
+    }
+
+    /// Whether gradients are read outside the sweep, for a norm: then they cannot be compressed.
+    pub fn reads_gradients(&self) -> bool {
+        let clips = |c: &Chain<F>| c.early.iter().any(|e| matches!(e, Early::Clip(_)));
+        self.setup.check || self.guard.stands() || F::BYTES != 4 || self.chains.iter().any(clips)
     }
 
     /// One step over tensors wherever they lie; with `flush`, the steps for which gradients wait, and no others.
@@ -301,7 +327,7 @@ impl<F: Build> Assembled<F> {
     }
 
     /// The weights to evaluate of each tensor into a buffer; `None` where all are θ itself.
-    fn evaluated(&mut self, theta: &[F]) -> Option<&[F]> {
+    pub fn evaluated(&mut self, theta: &[F]) -> Option<&[F]> {
         let layout = Arc::clone(&self.layout);
         let tensors = layout.tensors();
         let mut any = false;
@@ -353,7 +379,7 @@ struct Now {
 impl<F: Build> Chain<F> {
     /// The schedule's rate.
     fn rate(&self, at: At) -> f64 {
-        self.lr.rate(at.step - self.from, self.horizon)
+        self.lr.rate(at.step.saturating_sub(self.from), self.horizon)
     }
 
     /// Adds a gradient to those that wait; `None` for a chain that takes each as it comes.
@@ -543,8 +569,7 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
         grads: &mut Grads<F>,
         oracle: &mut dyn Oracle<F>,
     ) -> Result<Option<Report>, StepError> {
-        let waits = |c: &Chain<F>| c.accumulate.as_ref().is_some_and(|a| a.seen > 0);
-        if !self.chains.iter().any(waits) {
+        if !self.waits() {
             return Ok(None);
         }
         self.flat(at, theta, grads, oracle, true).map(Some)
@@ -579,7 +604,8 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
     fn visit_state(&mut self, visit: &mut dyn FnMut(&str, Memory<'_>)) {
         let mut phase = self.phase;
         visit("phase", Memory::Count(&mut phase));
-        if phase != self.phase {
+        // A phase that the plan does not have is not entered: who restores sees that the number stays.
+        if phase != self.phase && self.plan.has_phase(phase) {
             self.enter(phase);
         }
         let layout = Arc::clone(&self.layout);

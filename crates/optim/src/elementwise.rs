@@ -6,14 +6,17 @@ use crate::driver::{Span, Sweep, sweep};
 use crate::format::{Format, View};
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
+use crate::rows::ByRow;
 use crate::rule::{Rule, When};
 use crate::trace::Trace;
 
 /// A rule over the tensors of a chain.
 pub(crate) struct Elementwise<R: Rule<S>, F: Float, const S: usize> {
-    with: R::With<f64>,
-    scalars: Vec<f64>,
-    slots: [Kept<F>; S],
+    pub with: R::With<f64>,
+    pub scalars: Vec<f64>,
+    pub slots: [Kept<F>; S],
+    /// The coefficients of several steps, for rows that stay behind.
+    pub coefs: Vec<R::Coef<F>>,
 }
 
 impl<R: Rule<S>, F: Float, const S: usize> Elementwise<R, F, S> {
@@ -22,6 +25,7 @@ impl<R: Rule<S>, F: Float, const S: usize> Elementwise<R, F, S> {
             with: R::with(&rule.values()),
             scalars: R::SCALARS.iter().map(|s| s.1).collect(),
             slots: std::array::from_fn(|k| Kept::new(R::STATE[k], rule.initial(k), format, tensors)),
+            coefs: vec![],
         }
     }
 }
@@ -40,6 +44,10 @@ where
 
     fn proximal(&self) -> bool {
         R::PROXIMAL
+    }
+
+    fn by_row(&mut self) -> Option<&mut dyn ByRow<F>> {
+        Some(self)
     }
 
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
@@ -101,7 +109,7 @@ where
 }
 
 /// θ into a slot that starts there; such slots are never compressed.
-fn start_at<F: Float>(master: Option<&[F]>, theta: &View<'_, F>, slot: &mut View<'_, F>) {
+pub(crate) fn start_at<F: Float>(master: Option<&[F]>, theta: &View<'_, F>, slot: &mut View<'_, F>) {
     let View::Own(slot) = slot else { unreachable!("a slot that starts at θ is kept whole") };
     match (master, theta) {
         (Some(master), _) => slot.copy_from_slice(master),

@@ -1,11 +1,16 @@
 //! The optimizer step: update rules of gradient descent, run by one driver in one sweep over memory.
 //!
-//! Three ways in:
+//! Five ways in:
 //!
+//! - **Your own slices**: [`Stepper`] takes tensors wherever they lie, in three lines; the examples `ndarray_regression` and
+//!   `nalgebra_regression` fit a line with it.
 //! - **Slices**: [`step`] applies one rule to `theta`, `grad` and the rule's memory.
 //! - **An expression**: [`Plan::parse`] reads `clip(1) | adamw(lr=cosine(3e-4, warmup=5%)) | ema(0.999)` and builds an
 //!   [`Optimizer`](thalweg_core::Optimizer) over flat parameters.
+//! - **Rows**: [`RowOptimizer`] takes gradients of a few rows of a table, as embeddings have them.
 //! - **A rule of your own**: implement [`Rule`]; the driver does the rest.
+//!
+//! [`state`] saves and restores what any of them remembers.
 //!
 //! ```
 //! use thalweg_optim::{Rule, rules::Adam, step};
@@ -31,11 +36,14 @@ mod guard;
 mod kept;
 mod method;
 mod plan;
+mod rows;
 pub mod rule;
 pub mod rules;
 mod scaled;
 pub mod schedule;
 mod tensorwise;
+pub mod state;
+mod stepper;
 pub mod trace;
 mod vector;
 
@@ -43,6 +51,8 @@ pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
 pub use format::{Format, View};
 pub use groups::GroupError;
 pub use plan::{Group, Plan, Setup};
+pub use rows::{HISTORY, RowError, RowGrad, RowMode, RowOptimizer};
 pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};
 pub use schedule::{Horizon, Schedule};
+pub use stepper::{Evaluate, Stepper, StepperBuilder, StepperError, TensorMut};
 pub use trace::Trace;

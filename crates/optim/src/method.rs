@@ -9,6 +9,7 @@ use thalweg_core::{At, Float, Kind, Layout, Memory, Needs, Oracle, StepError, Te
 
 use crate::driver::{Around, Gradient};
 use crate::format::View;
+use crate::rows::ByRow;
 use crate::trace::Trace;
 
 /// A tensor of a chain at a step.
@@ -204,6 +205,10 @@ pub(crate) trait Method<F: Float>: Send {
     /// Whether it takes compressed parameters and borrowed gradients, and keeps the average in its sweep.
     fn elementwise(&self) -> bool {
         false
+    }
+    /// The rule, where it can step some rows of a tensor and leave the others for later.
+    fn by_row(&mut self) -> Option<&mut dyn ByRow<F>> {
+        None
     }
     /// One step.
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError>;

@@ -190,14 +190,20 @@ impl Plan {
         Ok(Box::new(self.assemble(layout, setup)?))
     }
 
+    /// Open learning rates filled with the rules' defaults.
+    pub(crate) fn filled(&self) -> Self {
+        let mut plan = self.clone();
+        plan.all_mut().for_each(|chain| chain.fill_lr(chain.entry.lr));
+        plan
+    }
+
     /// [`Plan::build`], before it is boxed.
     pub(crate) fn assemble<F: Build>(
         &self,
         layout: &Arc<Layout>,
         setup: &Setup,
     ) -> Result<Assembled<F>, GroupError> {
-        let mut plan = self.clone();
-        plan.all_mut().for_each(|chain| chain.fill_lr(chain.entry.lr));
+        let plan = self.filled();
         for phase in 0..plan.phases.len() {
             plan.resolve(phase, layout)?;
         }
@@ -283,6 +289,26 @@ impl Plan {
         let mut bytes = 0;
         optimizer.visit_state(&mut |_, memory| bytes += memory.to_bytes().len());
         Ok(bytes)
+    }
+
+    /// Whether there is a phase of that number, from 0.
+    pub(crate) fn has_phase(&self, phase: u64) -> bool {
+        phase < self.phases.len() as u64
+    }
+
+    /// Whether what it does depends on the length of the run or of an epoch.
+    pub(crate) fn needs_horizon(&self) -> bool {
+        let horizons =
+            [(1000, 10), (3000, 10), (1000, 70)].map(|(steps, per_epoch)| Horizon { steps, per_epoch });
+        let differs = |of: &dyn Fn(Horizon) -> f64| horizons.iter().any(|&h| of(h) != of(horizons[0]));
+        let ends = self.phases.iter().filter_map(|p| p.until);
+        let mut rates = self.all().filter_map(|c| c.lr.clone());
+        ends.into_iter().any(|end| differs(&|h| end.steps(h.steps, h.per_epoch) as f64))
+            || self.all().any(|c| c.stages.iter().any(|(s, _)| matches!(s.make, Make::Swa)))
+            || rates.any(|mut rate| {
+                rate.lr.get_or_insert(1.0);
+                [1, 2, 5, 10, 50, 100, 500, 900, 1000].iter().any(|&t| differs(&|h| rate.rate(t, h)))
+            })
     }
 
     /// The last step of a phase; `None` for the last phase.

@@ -84,7 +84,7 @@ impl<F: Build> Run<F> {
             Memory::F64(x) => all.extend(x.iter().map(|x| x.bits())),
             Memory::Bf16(x) => all.extend(x.iter().map(|&x| u64::from(x))),
             Memory::U8(x) => all.extend(x.iter().map(|&x| u64::from(x))),
-            Memory::Scalar(_) | Memory::Count(_) => {}
+            Memory::Scalar(_) | Memory::Count(_) | Memory::Counts(_) => {}
         });
         all
     }

@@ -1,0 +1,678 @@
+//! [`Stepper`]: an optimizer over slices of your own, wherever they lie.
+//!
+//! For programs that keep their parameters in `ndarray`, `nalgebra`, plain vectors or another framework's tensors. The bits are those
+//! of the same tensors in one flat buffer.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use thalweg_core::expr::ExprError;
+use thalweg_core::{
+    At, Buffer, Float, Grads, Kind, Layout, Memory, Oracle, Params, Penalty, Report, StepError, Total,
+};
+
+use crate::assembled::{Assembled, Parts, take};
+use crate::driver::Gradient;
+use crate::format::{BLOCK8, View, decode_bf16, decode_block8};
+use crate::groups::GroupError;
+use crate::method::Part;
+use crate::plan::{Plan, Setup};
+use crate::rules::Build;
+use crate::schedule::Horizon;
+use crate::state::Stateful;
+
+/// Why a [`Stepper`] cannot be made.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepperError {
+    /// The expression is wrong.
+    #[error(transparent)]
+    Expression(#[from] ExprError),
+    /// Its groups do not fit the tensors.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
+    /// Two tensors have one name.
+    #[error("two tensors are named {name:?}")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// Sizes and axes differ in number, or there are more numbers than a machine can count.
+    #[error(
+        "the tensor {name:?} has the sizes {shape:?} and the axes {axes:?}: one axis for each size, fewer than 2⁶³ bytes"
+    )]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Its sizes.
+        shape: Vec<usize>,
+        /// Its axes.
+        axes: Vec<&'static str>,
+    },
+    /// A schedule or a phase goes by the length of the run, which is not known.
+    #[error(
+        "{expression} depends on the length of the run: say it, as in \
+         Stepper::builder(…).horizon(Horizon {{ steps: 10_000, per_epoch: 100 }})"
+    )]
+    NoHorizon {
+        /// The expression.
+        expression: String,
+    },
+}
+
+/// A tensor at a step: its parameters and their gradient.
+#[derive(Debug)]
+pub struct TensorMut<'a, F> {
+    /// The parameters: `&mut [F]`, or bf16 by bits, `&mut [u16]`.
+    pub theta: View<'a, F>,
+    /// Their gradient: `&mut [F]` is zeros afterwards, `&[F]` and `&[u16]` (bf16) stay.
+    pub grad: Gradient<'a, F>,
+}
+
+impl<'a, F> TensorMut<'a, F> {
+    /// A tensor from slices.
+    pub fn new(theta: impl Into<View<'a, F>>, grad: impl Into<Gradient<'a, F>>) -> Self {
+        Self { theta: theta.into(), grad: grad.into() }
+    }
+}
+
+macro_rules! from_slices {
+    ($($f:ty)*) => {$(
+        impl<'a> From<&'a mut [$f]> for View<'a, $f> {
+            fn from(numbers: &'a mut [$f]) -> Self {
+                View::Own(numbers)
+            }
+        }
+        impl<'a> From<&'a mut [u16]> for View<'a, $f> {
+            fn from(bits: &'a mut [u16]) -> Self {
+                View::Bf16(bits)
+            }
+        }
+        impl<'a> From<&'a mut [$f]> for Gradient<'a, $f> {
+            fn from(numbers: &'a mut [$f]) -> Self {
+                Gradient::Clear(numbers)
+            }
+        }
+        impl<'a> From<&'a [$f]> for Gradient<'a, $f> {
+            fn from(numbers: &'a [$f]) -> Self {
+                Gradient::Keep(numbers)
+            }
+        }
+        impl<'a> From<&'a [u16]> for Gradient<'a, $f> {
+            fn from(bits: &'a [u16]) -> Self {
+                Gradient::KeepBf16(bits)
+            }
+        }
+    )*};
+}
+from_slices!(f32 f64);
+
+/// Evaluates the batch of a step again, for rules that look at other points: given θ tensor by tensor it writes the gradient, which
+/// is zeros before, in the units of the gradient of the step (a sum over rows where that was one), and returns the loss in the same.
+pub type Evaluate<'e, F> = dyn FnMut(&[&[F]], &mut [&mut [F]]) -> f64 + 'e;
+
+/// Called after each step.
+type Callback = Box<dyn FnMut(&Report) + Send>;
+
+/// An optimizer over slices of your own.
+///
+/// ```
+/// use thalweg_optim::Stepper;
+/// let mut theta = [1.0f32, -2.0];
+/// let mut adam = Stepper::<f32>::new("adam(lr=0.01)")?;
+/// for _ in 0..1000 {
+///     let grad = [2.0 * theta[0], 2.0 * theta[1]]; // of θ₀² + θ₁²
+///     adam.step(&mut theta, &grad)?;
+/// }
+/// assert!(theta.iter().all(|x| x.abs() < 1e-3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Several tensors, each with its name, so that groups can go by it:
+///
+/// ```
+/// use thalweg_core::{Kind, Total};
+/// use thalweg_optim::{Stepper, TensorMut};
+/// let mut optimizer = Stepper::<f32>::builder("{ weights: adamw(lr=0.01); biases: sgd(lr=0.1) }")
+///     .tensor("weight", &[2, 3], &["out", "in"], Kind::Weight)
+///     .tensor("bias", &[2], &["out"], Kind::Bias)
+///     .build()?;
+/// let (mut weight, mut bias) = ([0.5f32; 6], [0.0f32; 2]);
+/// let (mut weight_grad, bias_grad) = ([1.0f32; 6], [1.0f32; 2]);
+/// let tensors = [
+///     TensorMut::new(&mut weight[..], &mut weight_grad[..]), // zeros afterwards
+///     TensorMut::new(&mut bias[..], &bias_grad[..]),         // left as it is
+/// ];
+/// // The gradients are sums over a batch of weight 2.
+/// let report = optimizer.step_tensors(tensors, Total { loss: 1.0, weight: 2.0 })?;
+/// assert_eq!(bias, [-0.05; 2]);
+/// assert_eq!(report.lr, 0.01);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Stepper<F: Build> {
+    plan: Plan,
+    setup: Setup,
+    penalty: Penalty,
+    built: Option<Built<F>>,
+    /// Steps so far, those included that wrote nothing.
+    steps: u64,
+    callbacks: Vec<Callback>,
+}
+
+/// What is known once the tensors are.
+struct Built<F: Build> {
+    assembled: Assembled<F>,
+    layout: Arc<Layout>,
+    /// The parameters in full precision, of the tensors that have such a copy; NaN before the first step.
+    masters: Vec<Option<Buffer<F>>>,
+    /// Gradients that had to be copied.
+    grads: Vec<Option<Buffer<F>>>,
+    /// θ in one buffer, where that is needed.
+    flat: Option<Buffer<F>>,
+}
+
+impl<F: Build> fmt::Debug for Stepper<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stepper").field("expression", &self.expression()).field("steps", &self.steps).finish()
+    }
+}
+
+/// Collects what a [`Stepper`] is made of.
+pub struct StepperBuilder<F: Build> {
+    expression: String,
+    tensors: Vec<Declared>,
+    setup: Setup,
+    horizon: Option<Horizon>,
+    penalty: Penalty,
+    callbacks: Vec<Callback>,
+    of: std::marker::PhantomData<F>,
+}
+
+impl<F: Build> fmt::Debug for StepperBuilder<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepperBuilder").field("expression", &self.expression).finish_non_exhaustive()
+    }
+}
+
+/// A tensor before the layout is made.
+struct Declared {
+    name: String,
+    shape: Vec<usize>,
+    axes: Vec<&'static str>,
+    kind: Kind,
+    master: bool,
+}
+
+impl<F: Build> StepperBuilder<F> {
+    /// Adds a tensor behind the others: its name, sizes (outermost first), axes (as `["out", "in"]`) and kind. No tensor at all means
+    /// one vector, whose length the first step tells.
+    pub fn tensor(self, name: &str, shape: &[usize], axes: &[&'static str], kind: Kind) -> Self {
+        self.declare(name, shape, axes, kind, false)
+    }
+
+    /// Adds a tensor whose parameters are given in bf16; a copy of them in full precision is kept with the optimizer's memory. It is
+    /// what moves: the bf16 numbers are its nearest ones after each step. Without this a tensor may be in bf16 as well, and its
+    /// parameters are rounded stochastically then.
+    pub fn tensor_with_master(self, name: &str, shape: &[usize], axes: &[&'static str], kind: Kind) -> Self {
+        self.declare(name, shape, axes, kind, true)
+    }
+
+    fn declare(
+        mut self,
+        name: &str,
+        shape: &[usize],
+        axes: &[&'static str],
+        kind: Kind,
+        master: bool,
+    ) -> Self {
+        let tensor = Declared { name: name.into(), shape: shape.into(), axes: axes.into(), kind, master };
+        self.tensors.push(tensor);
+        self
+    }
+
+    /// Threads, seed, checks and whether decay reaches biases; its horizon is that of the run.
+    pub fn setup(mut self, setup: Setup) -> Self {
+        self.horizon = Some(setup.horizon);
+        self.setup = setup;
+        self
+    }
+
+    /// The length of the run, for schedules and phases.
+    pub fn horizon(mut self, horizon: Horizon) -> Self {
+        self.horizon = Some(horizon);
+        self
+    }
+
+    /// What the objective adds to the mean loss. Its l1 part is taken by a proximal step.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.penalty = penalty;
+        self
+    }
+
+    /// Calls `callback` after each step.
+    pub fn on_step(mut self, callback: impl FnMut(&Report) + Send + 'static) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// The optimizer.
+    ///
+    /// # Errors
+    /// An expression that is wrong or needs the length of the run, tensors that are in no group or in two, names that are taken.
+    pub fn build(self) -> Result<Stepper<F>, StepperError> {
+        let plan = Plan::parse(&self.expression)?;
+        if self.horizon.is_none() && plan.needs_horizon() {
+            return Err(StepperError::NoHorizon { expression: self.expression });
+        }
+        let mut setup = self.setup;
+        setup.horizon = self.horizon.unwrap_or(setup.horizon);
+        let mut names = BTreeSet::new();
+        for Declared { name, shape, axes, .. } in &self.tensors {
+            if !names.insert(name) {
+                return Err(StepperError::Twice { name: name.clone() });
+            }
+            let bytes = shape.iter().try_fold(F::BYTES, |n, &size| n.checked_mul(size));
+            if shape.len() != axes.len() || bytes.is_none_or(|n| n > isize::MAX as usize / 2) {
+                return Err(StepperError::Shape {
+                    name: name.clone(),
+                    shape: shape.clone(),
+                    axes: axes.clone(),
+                });
+            }
+        }
+        let built = if self.tensors.is_empty() {
+            // The length does not matter to groups.
+            plan.assemble::<F>(&vector(1), &setup)?;
+            None
+        } else {
+            let layout = self
+                .tensors
+                .iter()
+                .fold(Layout::builder(), |builder, t| builder.tensor(&t.name, &t.shape, &t.axes, t.kind));
+            let masters: Vec<bool> = self.tensors.iter().map(|t| t.master).collect();
+            Some(Built::new(&plan, &setup, &Arc::new(layout.build()), &masters)?)
+        };
+        Ok(Stepper { plan, setup, penalty: self.penalty, built, steps: 0, callbacks: self.callbacks })
+    }
+}
+
+/// One tensor of `n` numbers.
+fn vector(n: usize) -> Arc<Layout> {
+    Arc::new(Layout::builder().tensor("theta", &[n], &["out"], Kind::Weight).build())
+}
+
+impl<F: Build> Built<F> {
+    fn new(plan: &Plan, setup: &Setup, layout: &Arc<Layout>, masters: &[bool]) -> Result<Self, GroupError> {
+        let master = |(t, &wanted): (&thalweg_core::Tensor, &bool)| {
+            wanted.then(|| {
+                let mut copy = Buffer::zeros(t.len());
+                copy.fill(F::NAN);
+                copy
+            })
+        };
+        Ok(Self {
+            assembled: plan.assemble(layout, setup)?,
+            layout: Arc::clone(layout),
+            masters: layout.tensors().iter().zip(masters).map(master).collect(),
+            grads: layout.tensors().iter().map(|_| None).collect(),
+            flat: None,
+        })
+    }
+
+    /// Refuses tensors of other lengths.
+    fn check(&self, tensors: &[TensorMut<'_, F>]) -> Result<(), StepError> {
+        let (expected, found) = (self.layout.tensors().len(), tensors.len());
+        if found != expected {
+            return Err(StepError::Tensors { expected, found });
+        }
+        for (tensor, given) in self.layout.tensors().iter().zip(tensors) {
+            let expected = tensor.len();
+            let lengths = [("a tensor", given.theta.len()), ("the gradient of a tensor", given.grad.len())];
+            for (what, found) in lengths {
+                if found != expected {
+                    return Err(StepError::Length { what, expected, found });
+                }
+            }
+            if let View::Block8 { scales, .. } = &given.theta {
+                let (expected, found) = (expected.div_ceil(BLOCK8), scales.len());
+                if found != expected {
+                    return Err(StepError::Length { what: "the scales of block8", expected, found });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// θ of all tensors in one buffer.
+    fn gather(&mut self, tensors: &[TensorMut<'_, F>]) {
+        let flat = self.flat.get_or_insert_with(|| Buffer::zeros(self.layout.buffer_len()));
+        for (tensor, given) in self.layout.tensors().iter().zip(tensors) {
+            if let View::Own(theta) = &given.theta {
+                flat[tensor.range()].copy_from_slice(theta);
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        at: At,
+        tensors: &mut [TensorMut<'_, F>],
+        mut total: Total,
+        oracle: &mut dyn Oracle<F>,
+        flush: bool,
+    ) -> Result<Report, StepError> {
+        let assembled = &mut self.assembled;
+        assembled.advance(at);
+        let elementwise = assembled.is_elementwise() && !assembled.rolls_back();
+        if !elementwise && tensors.iter().any(|t| !matches!(t.theta, View::Own(_))) {
+            return Err(StepError::Unsupported {
+                rule: "this optimizer",
+                why: "works on parameters in full precision only: bf16 goes with rules that work coordinate by coordinate, \
+                      without stages that look at weights or keep gradients",
+            });
+        }
+        if assembled.is_guarded() && total.loss.is_nan() {
+            // Nobody said what the loss is: only the gradient is looked at.
+            total.loss = 0.0;
+        }
+        let (plain, rolls_back) = (assembled.reads_gradients(), assembled.rolls_back());
+        if rolls_back {
+            self.gather(tensors);
+            let flat = self.flat.as_ref().expect("it was just gathered");
+            self.assembled.keep_copy(flat);
+        }
+        let layout = Arc::clone(&self.layout);
+        let mut parts = Vec::with_capacity(tensors.len());
+        let rooms = self.masters.iter_mut().zip(&mut self.grads);
+        for ((index, tensor), (given, (master, room))) in
+            layout.tensors().iter().enumerate().zip(tensors.iter_mut().zip(rooms))
+        {
+            if let Some(master) = master
+                && master.first().is_some_and(|x| x.to_f64().is_nan())
+            {
+                match &given.theta {
+                    View::Own(theta) => master.copy_from_slice(theta),
+                    View::Bf16(theta) => decode_bf16(theta, master),
+                    View::Block8 { codes, scales, sign } => decode_block8(codes, scales, *sign, master),
+                }
+            }
+            let grad = match &mut given.grad {
+                Gradient::Clear(grad) => Gradient::Clear(grad),
+                Gradient::Keep(grad) if elementwise => Gradient::Keep(grad),
+                Gradient::KeepBf16(grad) if elementwise && !plain => Gradient::KeepBf16(grad),
+                Gradient::Keep(grad) => {
+                    let copy = room.get_or_insert_with(|| Buffer::zeros(tensor.len()));
+                    copy.copy_from_slice(grad);
+                    Gradient::Clear(copy)
+                }
+                Gradient::KeepBf16(grad) => {
+                    let copy = room.get_or_insert_with(|| Buffer::zeros(tensor.len()));
+                    decode_bf16(grad, copy);
+                    Gradient::Clear(copy)
+                }
+            };
+            parts.push(Part {
+                index,
+                tensor,
+                theta: given.theta.reborrow(),
+                master: master.as_deref_mut(),
+                grad,
+                average: None,
+                place: tensor.offset as u64,
+            });
+        }
+        let report = self.assembled.step_parts(at, Parts { parts, total }, oracle, flush)?;
+        if report.skipped && rolls_back {
+            let flat = self.flat.as_mut().expect("it was gathered");
+            self.assembled.roll_back(flat);
+            for (tensor, given) in layout.tensors().iter().zip(tensors.iter_mut()) {
+                if let View::Own(theta) = &mut given.theta {
+                    theta.copy_from_slice(&flat[tensor.range()]);
+                }
+            }
+        }
+        if report.non_finite.is_some() || report.skipped {
+            for given in tensors {
+                if let Gradient::Clear(grad) = &mut given.grad {
+                    grad.fill(F::zero());
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+impl<F: Build> Stepper<F> {
+    /// An optimizer over one vector, whose length the first step tells.
+    ///
+    /// # Errors
+    /// As [`StepperBuilder::build`].
+    pub fn new(expression: &str) -> Result<Self, StepperError> {
+        Self::builder(expression).build()
+    }
+
+    /// An optimizer over one vector of `len` numbers: one whose saved state can be restored before the first step.
+    ///
+    /// # Errors
+    /// As [`StepperBuilder::build`].
+    pub fn with_len(expression: &str, len: usize) -> Result<Self, StepperError> {
+        Self::builder(expression).tensor("theta", &[len], &["out"], Kind::Weight).build()
+    }
+
+    /// An optimizer over named tensors, with all there is to be said.
+    pub fn builder(expression: &str) -> StepperBuilder<F> {
+        StepperBuilder {
+            expression: expression.into(),
+            tensors: vec![],
+            setup: Setup::default(),
+            horizon: None,
+            penalty: Penalty::default(),
+            callbacks: vec![],
+            of: std::marker::PhantomData,
+        }
+    }
+
+    /// One step of the only tensor: θ ← θ + u, given the gradient of the mean loss.
+    ///
+    /// # Errors
+    /// As [`Stepper::step_tensors`].
+    pub fn step(&mut self, theta: &mut [F], grad: &[F]) -> Result<Report, StepError> {
+        let tensor = TensorMut { theta: View::Own(theta), grad: Gradient::Keep(grad) };
+        self.step_tensors([tensor], Total { loss: f64::NAN, weight: 1.0 })
+    }
+
+    /// One step of all tensors, given in the order in which they were declared. The gradients are sums over rows that weigh
+    /// `total.weight` together, and `total.loss` is the sum of their losses (NaN where it is not known); gradients of a mean have
+    /// weight 1.
+    ///
+    /// Rules that work coordinate by coordinate take parameters in bf16, and gradients that stay as they are without a copy. Other
+    /// rules take parameters in full precision, and copy gradients that are to stay.
+    ///
+    /// # Errors
+    /// Another number of tensors, other lengths, no weight, compressed parameters where the rule takes none, or what the rule needs and
+    /// is not there. Nothing is written then. A gradient that is not finite is no error: [`Report::non_finite`] says so, counted in a
+    /// buffer in which every tensor starts at a multiple of 16.
+    pub fn step_tensors<'a>(
+        &mut self,
+        tensors: impl IntoIterator<Item = TensorMut<'a, F>>,
+        total: Total,
+    ) -> Result<Report, StepError>
+    where
+        F: 'a,
+    {
+        self.go(tensors.into_iter().collect(), total, &mut thalweg_core::NoOracle, false)
+    }
+
+    /// [`Stepper::step_tensors`] for rules that look at other points of the same batch: SAM, L-BFGS, line searches.
+    ///
+    /// # Errors
+    /// As [`Stepper::step_tensors`].
+    pub fn step_with<'a>(
+        &mut self,
+        tensors: impl IntoIterator<Item = TensorMut<'a, F>>,
+        total: Total,
+        evaluate: &mut Evaluate<'_, F>,
+    ) -> Result<Report, StepError>
+    where
+        F: 'a,
+    {
+        let mut oracle = Closure { evaluate, weight: total.weight, spare: None };
+        self.go(tensors.into_iter().collect(), total, &mut oracle, false)
+    }
+
+    /// Takes the step for which gradients wait (`accumulate`), however few they are; `None` where none wait.
+    ///
+    /// # Errors
+    /// As [`Stepper::step_tensors`].
+    pub fn flush<'a>(
+        &mut self,
+        tensors: impl IntoIterator<Item = TensorMut<'a, F>>,
+    ) -> Result<Option<Report>, StepError>
+    where
+        F: 'a,
+    {
+        let tensors: Vec<TensorMut<'a, F>> = tensors.into_iter().collect();
+        if let Some(built) = &self.built {
+            built.check(&tensors)?;
+        }
+        if !self.built.as_ref().is_some_and(|b| b.assembled.waits()) {
+            return Ok(None);
+        }
+        self.go(tensors, Total::default(), &mut thalweg_core::NoOracle, true).map(Some)
+    }
+
+    fn go(
+        &mut self,
+        mut tensors: Vec<TensorMut<'_, F>>,
+        total: Total,
+        oracle: &mut dyn Oracle<F>,
+        flush: bool,
+    ) -> Result<Report, StepError> {
+        if self.built.is_none() {
+            let [only] = &tensors[..] else {
+                return Err(StepError::Tensors { expected: 1, found: tensors.len() });
+            };
+            let built = Built::new(&self.plan, &self.setup, &vector(only.theta.len()), &[false]);
+            let unfit =
+                |_| StepError::Unsupported { rule: "this optimizer", why: "does not work on one vector" };
+            let built = built.map_err(unfit)?;
+            built.check(&tensors)?;
+            self.built = Some(built);
+        }
+        let built = self.built.as_mut().expect("it was just made");
+        built.check(&tensors)?;
+        let step = if flush { self.steps } else { self.steps + 1 };
+        let report = built.step(At { step, penalty: self.penalty }, &mut tensors, total, oracle, flush)?;
+        self.steps = step;
+        self.callbacks.iter_mut().for_each(|callback| callback(&report));
+        Ok(report)
+    }
+
+    /// The weights to validate and to save, tensor by tensor, where they are not θ itself (an averaged copy), given θ.
+    ///
+    /// # Errors
+    /// Another number of tensors, or other lengths.
+    pub fn evaluation_weights(&mut self, theta: &[&[F]]) -> Result<Option<Vec<&[F]>>, StepError> {
+        let Some(built) = &mut self.built else { return Ok(None) };
+        let (expected, found) = (built.layout.tensors().len(), theta.len());
+        if found != expected {
+            return Err(StepError::Tensors { expected, found });
+        }
+        let flat = built.flat.get_or_insert_with(|| Buffer::zeros(built.layout.buffer_len()));
+        for (tensor, theta) in built.layout.tensors().iter().zip(theta) {
+            let (expected, found) = (tensor.len(), theta.len());
+            if found != expected {
+                return Err(StepError::Length { what: "a tensor", expected, found });
+            }
+            flat[tensor.range()].copy_from_slice(theta);
+        }
+        let weights = built.assembled.evaluated(flat);
+        Ok(weights.map(|all| built.layout.tensors().iter().map(|t| &all[t.range()]).collect()))
+    }
+
+    /// Calls `callback` after each step from now on.
+    pub fn on_step(&mut self, callback: impl FnMut(&Report) + Send + 'static) {
+        self.callbacks.push(Box::new(callback));
+    }
+
+    /// How many steps were made, those included that wrote nothing.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What the next gradient is to be multiplied by before it is given: 1 unless the loss is scaled.
+    pub fn loss_scale(&self) -> f64 {
+        self.built.as_ref().map_or(1.0, |b| thalweg_core::Optimizer::loss_scale(&b.assembled))
+    }
+
+    /// What it asks of its caller: [`Stepper::step_with`] where it evaluates again.
+    pub fn needs(&self) -> thalweg_core::Needs {
+        match &self.built {
+            Some(built) => thalweg_core::Optimizer::needs(&built.assembled),
+            None => self
+                .plan
+                .assemble::<F>(&vector(1), &self.setup)
+                .map_or_else(|_| thalweg_core::Needs::default(), |a| thalweg_core::Optimizer::needs(&a)),
+        }
+    }
+
+    /// The expression, all values filled in.
+    pub fn expression(&self) -> String {
+        match &self.built {
+            Some(built) => thalweg_core::Optimizer::expression(&built.assembled),
+            None => self.plan.filled().to_string(),
+        }
+    }
+
+    /// Shows all memory, as [`thalweg_core::Optimizer::visit_state`] does: nothing before the tensors are known.
+    pub fn visit_state(&mut self, visit: &mut dyn FnMut(&str, Memory<'_>)) {
+        let Some(built) = &mut self.built else { return };
+        thalweg_core::Optimizer::visit_state(&mut built.assembled, visit);
+        visit("stepper.steps", Memory::Count(&mut self.steps));
+        for (tensor, master) in built.layout.tensors().iter().zip(&mut built.masters) {
+            if let Some(master) = master {
+                visit(&format!("{}/master", tensor.name), F::memory(master));
+            }
+        }
+    }
+}
+
+impl<F: Build> Stateful for Stepper<F> {
+    fn expression(&self) -> String {
+        Stepper::expression(self)
+    }
+    fn visit_state(&mut self, visit: &mut dyn FnMut(&str, Memory<'_>)) {
+        Stepper::visit_state(self, visit);
+    }
+}
+
+/// [`Evaluate`] as an oracle.
+struct Closure<'c, 'e, F: Float> {
+    evaluate: &'c mut Evaluate<'e, F>,
+    weight: f64,
+    /// For the gradient where only the loss is asked for.
+    spare: Option<Grads<F>>,
+}
+
+impl<F: Float> Oracle<F> for Closure<'_, '_, F> {
+    fn loss(&mut self, theta: &Params<F>) -> Total {
+        let mut grads = self.spare.take().unwrap_or_else(|| Grads::zeros(theta.layout()));
+        let total = self.gradient(theta, &mut grads);
+        self.spare = Some(grads);
+        total
+    }
+    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
+        grads.clear();
+        let layout = Arc::clone(theta.layout());
+        let points: Vec<&[F]> = layout.tensors().iter().map(|t| &theta.flat()[t.range()]).collect();
+        let (mut rest, mut from, mut out) = (grads.flat_mut(), 0, Vec::with_capacity(points.len()));
+        for tensor in layout.tensors() {
+            out.push(take(&mut rest, tensor.offset - from, tensor.len()));
+            from = tensor.offset + tensor.len();
+        }
+        let loss = (self.evaluate)(&points, &mut out);
+        grads.total = Total { loss, weight: self.weight };
+        grads.total
+    }
+}
