@@ -166,13 +166,13 @@ pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dice: Dice, plac
     let dice = dice.at(place);
     let place = place as u32;
     for (i, (x, b)) in from.iter().zip(to.iter_mut()).enumerate() {
-        let x = x.to_f32();
-        let bits = x.to_bits();
+        let finite = x.abs() < F::INFINITY;
+        let bits = x.to_f32().to_bits();
         let up = bits.wrapping_add(dice.bits(place.wrapping_add(i as u32)) & 0xFFFF);
-        // Just below infinity the sum may reach it: the largest finite number then.
+        // Just below infinity the sum may reach it, and an f64 may be beyond any f32: the largest finite number then.
         let largest = (bits & 0x8000_0000) | 0x7F7F_0000;
         let up = if (up & 0x7FFF_FFFF) >= 0x7F80_0000 { largest } else { up };
-        let up = if x.abs() < f32::INFINITY { up } else { bits };
+        let up = if finite { up } else { bits };
         *b = (up >> 16) as u16;
     }
 }

@@ -4,6 +4,7 @@ mod around;
 mod closed_form;
 mod common;
 mod expressions;
+mod formats;
 mod properties;
 mod proximal;
 mod random_runs;
