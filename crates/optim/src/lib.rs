@@ -41,9 +41,9 @@ pub mod rule;
 pub mod rules;
 mod scaled;
 pub mod schedule;
-mod tensorwise;
 pub mod state;
 mod stepper;
+mod tensorwise;
 pub mod trace;
 mod vector;
 

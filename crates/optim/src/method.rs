@@ -77,6 +77,20 @@ pub enum Decay {
     DecoupledOrProximal,
 }
 
+impl Decay {
+    /// What θ and the update are multiplied by when they are added, at this rate and λ.
+    pub(crate) fn factors(self, lr: f64, decay: f64) -> (f64, f64) {
+        match self {
+            Self::Coupled => (1.0, 1.0),
+            Self::Decoupled => (1.0 - lr * decay, 1.0),
+            Self::Proximal | Self::DecoupledOrProximal => {
+                let shrunk = 1.0 / (1.0 + lr * decay);
+                (shrunk, shrunk)
+            }
+        }
+    }
+}
+
 /// One step of a chain.
 pub(crate) struct Step<'s, 'a, F: Float> {
     /// The loop's step and the objective's penalty.
@@ -119,14 +133,7 @@ impl<F: Float> Step<'_, '_, F> {
         let decay = if weight || self.decay_biases { decay } else { 0.0 };
         let (l1, l2) = if weight { (self.at.penalty.l1, self.at.penalty.l2) } else { (0.0, 0.0) };
         let coupled = how == Decay::Coupled;
-        let (keep, moved) = match how {
-            Decay::Coupled => (1.0, 1.0),
-            Decay::Decoupled => (1.0 - self.lr * decay, 1.0),
-            Decay::Proximal | Decay::DecoupledOrProximal => {
-                let shrunk = 1.0 / (1.0 + self.lr * decay);
-                (shrunk, shrunk)
-            }
-        };
+        let (keep, moved) = how.factors(self.lr, decay);
         Around {
             scale: self.scale,
             clip: self.limit,

@@ -206,6 +206,7 @@ where
 /// ```
 pub struct RowOptimizer<F: Build> {
     expression: String,
+    rule: &'static str,
     setup: Setup,
     mode: RowMode,
     rows: usize,
@@ -311,6 +312,7 @@ impl<F: Build> RowOptimizer<F> {
         let exact = mode == RowMode::Exact;
         Ok(Self {
             expression: plan.to_string(),
+            rule: plan.entry().name,
             setup: setup.clone(),
             mode,
             rows,
@@ -377,6 +379,9 @@ impl<F: Build> RowOptimizer<F> {
         }
         if weight.is_nan() || weight <= 0.0 {
             return Err(StepError::NoWeight.into());
+        }
+        if self.penalty.l1 > 0.0 && !self.chain.method.proximal() {
+            return Err(StepError::NoProximal { rule: self.rule }.into());
         }
         self.catch_coefficients();
         let merged = merge(grad, self.width);
@@ -468,14 +473,18 @@ impl<F: Build> RowOptimizer<F> {
     ///
     /// # Errors
     /// A wrong length.
-    pub fn evaluation_weights(&self, theta: &[F]) -> Result<Option<Vec<F>>, RowError> {
+    pub fn evaluation_weights(&mut self, theta: &[F]) -> Result<Option<Vec<F>>, RowError> {
         self.check_theta(theta)?;
-        let average = self.chain.average.as_ref().filter(|_| self.chain.t > 0);
+        if self.chain.t == 0 {
+            return Ok(None);
+        }
+        let Some(average) = &self.chain.average else {
+            let mut out = theta.to_vec();
+            return Ok(self.chain.method.evaluation(0, theta, &mut out).then_some(out));
+        };
         // Rows that have not moved have no average yet.
-        Ok(average.map(|average| {
-            let one = |(a, t): (&F, &F)| if a.is_finite() { *a } else { *t };
-            average.iter().zip(theta).map(one).collect()
-        }))
+        let one = |(a, t): (&F, &F)| if a.is_finite() { *a } else { *t };
+        Ok(Some(average.iter().zip(theta).map(one).collect()))
     }
 
     /// How many steps were made.
@@ -556,9 +565,11 @@ impl<F: Build> RowOptimizer<F> {
     fn around(&self, lr: f64) -> Around {
         let (decay, how) = self.chain.decay;
         let coupled = how == Decay::Coupled;
+        let (keep, moved) = how.factors(lr, decay);
         Around {
             decay: self.penalty.l2 + if coupled { decay } else { 0.0 },
-            keep: if coupled { 1.0 } else { 1.0 - lr * decay },
+            keep,
+            moved,
             l1: self.penalty.l1,
             average: self.chain.ema.map_or(0.0, |decay| 1.0 - decay),
             ..Around::NOTHING

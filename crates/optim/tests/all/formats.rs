@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{Float, Kind, Layout, Memory, Penalty, Threads, isa};
+use thalweg_core::{Kind, Layout, Memory, Threads, isa};
 use thalweg_core::{Real, Total, hyper::Hyper};
 use thalweg_optim::format::{BLOCK8, Format, SMALL, from_bf16, to_bf16};
 use thalweg_optim::rules::Sgd;
@@ -12,7 +12,7 @@ use thalweg_optim::{
 };
 use thalweg_optim::{Scalar, When};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, setup};
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup};
 
 const FORMATS: [&str; 2] = ["bf16", "block8"];
 
@@ -27,7 +27,7 @@ fn everything(rule: &str, format: &str) -> String {
 
 fn run<F: thalweg_optim::rules::Build>(text: &str, sizes: &[isize], setup: &Setup, theta: &[f64]) -> Run<F> {
     let mut run = Run::new(text, &layout(sizes), setup, theta);
-    run.penalty = Penalty { l1: 0.01, l2: 0.1 };
+    run.penalty = penalty(text);
     run
 }
 

@@ -14,7 +14,7 @@ mod rows;
 mod schedules;
 mod slices;
 mod stages;
-mod tensors;
 mod state;
 mod stepper;
+mod tensors;
 mod trajectories;

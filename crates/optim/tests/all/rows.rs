@@ -9,9 +9,7 @@ use thalweg_core::{Float, Memory, Penalty, StepError, Threads, Total};
 use thalweg_optim::rules::Build;
 use thalweg_optim::{Horizon, RowError, RowGrad, RowMode, RowOptimizer, Setup, state};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, setup};
-
-const PENALTY: Penalty = Penalty { l1: 0.01, l2: 0.1 };
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup};
 
 /// What a step lists: row 0 nearly always, the last ones seldom, the very last never; some twice, now and then none at all.
 fn pattern(stream: &mut Stream, rows: usize) -> Vec<usize> {
@@ -56,11 +54,11 @@ fn side_by_side<F: Build>(
     let n = rows * width;
     let setup = Setup { horizon: Horizon { steps, per_epoch: 5 }, ..setup() };
     let mut run = Run::<F>::new(text, &layout(&[n as isize]), &setup, &numbers(1, n));
-    run.penalty = PENALTY;
+    run.penalty = penalty(text);
     let make = || {
         RowOptimizer::<F>::with_setup(text, rows, width, RowMode::Exact, &setup)
             .unwrap_or_else(|e| panic!("{e}"))
-            .penalty(PENALTY)
+            .penalty(penalty(text))
             .history(history)
     };
     let mut ours = make();
@@ -129,8 +127,8 @@ both! {
         for rule in all_settings() {
             let text = format!("clip_value(20) | {rule} | ema(0.9)");
             let mut run = Run::<F>::new(&text, &layout(&[n as isize]), &setup(), &numbers(1, n));
-            run.penalty = PENALTY;
-            let mut lazy = RowOptimizer::<F>::new(&text, rows, width, RowMode::Lazy).unwrap().penalty(PENALTY);
+            run.penalty = penalty(&rule);
+            let mut lazy = RowOptimizer::<F>::new(&text, rows, width, RowMode::Lazy).unwrap().penalty(penalty(&rule));
             let mut theta: Vec<F> = run.theta.values().collect();
             for seed in 2..6 {
                 let values: Vec<F> = numbers(seed, n).into_iter().map(F::from_f64).collect();
@@ -302,6 +300,10 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
         assert!(adam.catch_up(&mut [0.0; 9]).is_err() && adam.evaluation_weights(&[0.0; 9]).is_err());
         assert_eq!((theta, state::save(&mut adam, 0).unwrap()), ([1.0; 8], before));
     }
+    let l1 = Penalty { l1: 0.1, l2: 0.0 };
+    let mut lion = RowOptimizer::<f32>::new("lion", 1, 1, RowMode::Lazy).unwrap().penalty(l1);
+    let error = lion.step(&mut [1.0], &RowGrad { rows: &[0], values: &[1.0] }).unwrap_err();
+    assert_eq!(error, RowError::Step(StepError::NoProximal { rule: "lion" }));
     let refused = |text: &str, rows, width, part: &str| {
         let error = RowOptimizer::<f32>::new(text, rows, width, RowMode::Lazy).unwrap_err().to_string();
         assert!(error.contains(part), "{text}: {error}");

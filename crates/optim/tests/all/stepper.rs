@@ -10,9 +10,7 @@ use thalweg_optim::rules::{ALL, Build, Kind as RuleKind};
 use thalweg_optim::state::Stateful;
 use thalweg_optim::{Gradient, Horizon, Setup, Stepper, StepperError, TensorMut, View};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, setup};
-
-const PENALTY: Penalty = Penalty { l1: 0.01, l2: 0.1 };
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup};
 
 /// Parameters in allocations of their own, each `offset` numbers into it.
 struct Scattered<F: Build> {
@@ -81,8 +79,8 @@ impl<F: Build> Scattered<F> {
 fn side_by_side<F: Build>(expression: &str, sizes: &[isize], setup: &Setup, weight: f64) {
     let n: usize = sizes.iter().map(|s| s.unsigned_abs()).sum();
     let mut flat = Run::<F>::new(expression, &layout(sizes), setup, &numbers(1, n));
-    flat.penalty = PENALTY;
-    let mut ours = Scattered::<F>::new(expression, sizes, setup, PENALTY, &numbers(1, n));
+    flat.penalty = penalty(expression);
+    let mut ours = Scattered::<F>::new(expression, sizes, setup, penalty(expression), &numbers(1, n));
     for seed in 2..7 {
         let mut gradient = numbers(seed, n);
         if seed == 4 {
@@ -229,7 +227,7 @@ proptest! {
         for rule in kinds() {
             let text = format!("clip_value(20) | {rule} | ema(0.9)");
             let go = |sizes: &[isize]| {
-                let mut run = Scattered::<f32>::new(&text, sizes, &setup(), PENALTY, &numbers(u64::from(seed), n));
+                let mut run = Scattered::<f32>::new(&text, sizes, &setup(), penalty(&text), &numbers(u64::from(seed), n));
                 (1..4).for_each(|t| {
                     run.step(sizes, &numbers(u64::from(seed) + t, n), 2.0);
                 });
@@ -247,7 +245,7 @@ fn threads_change_no_bit() {
     let go = |threads: Threads| {
         let setup = Setup { threads, ..setup() };
         let text = "clip(1) | adamw(lr=0.01) | ema(0.9)";
-        let mut run = Scattered::<f32>::new(text, &sizes, &setup, PENALTY, &numbers(1, n));
+        let mut run = Scattered::<f32>::new(text, &sizes, &setup, penalty(text), &numbers(1, n));
         let report = run.step(&sizes, &numbers(2, n), 3.0);
         (run.theta_bits(), report)
     };
