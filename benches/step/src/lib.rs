@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use thalweg_core::{Buffer, Kind, Threads, isa};
+use thalweg_core::{Buffer, Kind, Threads, Total, isa};
 use thalweg_optim::{Setup, Stepper, TensorMut};
 
 /// An optimizer over tensors of known sizes.
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn thalweg_step(
                 if zero { TensorMut::new(theta, grad) } else { TensorMut::new(theta, &*grad) }
             }
         });
-        if let Err(error) = handle.stepper.step_tensors(tensors) {
+        if let Err(error) = handle.stepper.step_tensors(tensors, Total { loss: 0.0, weight: 1.0 }) {
             eprintln!("{error}");
             return -1.0;
         }
