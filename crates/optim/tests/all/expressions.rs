@@ -8,7 +8,7 @@ use thalweg_optim::rules::{ALIASES, ALL};
 use thalweg_optim::schedule::CURVES;
 use thalweg_optim::{Plan, Schedule};
 
-use crate::common::{Run, inside, layout, numbers, setup};
+use crate::common::{Run, inside, layout, numbers, setup, write};
 
 /// Draws for one random plan; each decides one thing.
 struct Draws(Stream);
@@ -105,11 +105,17 @@ impl Draws {
     }
 }
 
-/// Every bit after four steps, and the expression that the optimizer gives.
+/// Every bit after four steps, and the expression that the optimizer gives. Some rules refuse some stages: then after none.
 fn run(expression: &str) -> (Vec<u64>, String) {
     let mut run = Run::<f64>::new(expression, &layout(&[7, -3]), &setup(), &numbers(1, 10));
     (2..6).for_each(|seed| {
-        run.step(&numbers(seed, 10));
+        let layout = run.theta.layout().clone();
+        write(&layout, run.grads.flat_mut(), &numbers(seed, 10));
+        run.grads.total = thalweg_core::Total { loss: 0.5, weight: 1.0 };
+        if let Err(error) = run.try_go() {
+            let what = error.to_string();
+            assert!(what.starts_with("accumulate takes no") || what.starts_with("a stage before"), "{what}");
+        }
     });
     (run.bits(), run.optimizer.expression())
 }
