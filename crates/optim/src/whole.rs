@@ -33,6 +33,12 @@ impl<F: Float> Step<'_, '_, F> {
     }
 }
 
+/// How far rounding may have moved an objective of the value `f`: ε^⅔ of it, 4·10⁻¹¹ in f64 and 2·10⁻⁵ in f32. Where a line search sees
+/// no larger difference, slopes decide (Hager & Zhang 2005, section 4, who take 10⁻⁶).
+pub(crate) fn noise<F: Float>(f: f64) -> f64 {
+    libm::pow(F::EPSILON.to_f64(), 2.0 / 3.0) * f.abs()
+}
+
 /// `new` where `finite`, else `old`.
 #[inline(always)]
 pub(crate) fn keep<F: Float>(finite: bool, new: F, old: F) -> F {

@@ -7,14 +7,15 @@
 //! For smooth functions of unknown curvature, on the whole data: gradient descent that finds its rate and never goes up. No memory but
 //! one number. The first trial is lr; a schedule multiplies all trials. f has the l2 penalty in it. optax's
 //! `scale_by_backtracking_linesearch` differs: factor 0.8, a next trial of 1.5 η, at most 1; PyTorch and Keras do not have it. Where
-//! no trial of 60 goes down, which at a minimum is rounding's doing, nothing moves.
+//! f changes by less than its rounding (ε^⅔ of it), slopes decide (Hager & Zhang 2005, section 4); where no trial of 60 is good
+//! enough nothing moves.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Memory, Needs, StepError, Tensor};
 
 use super::{Decay, Entry, Kind, Room, Values, no_conflict};
 use crate::method::{Done, Method, Part, Step};
-use crate::whole::{Elsewhere, dot, scalar};
+use crate::whole::{Elsewhere, dot, noise, scalar};
 
 /// Trials in a step.
 const TRIALS: usize = 60;
@@ -92,8 +93,18 @@ impl<F: Float> Method<F> for Armijo<F> {
             let rate = F::from_f64(eta);
             self.there.set_along(step, |theta, g| theta - rate * g);
             let found = self.there.objective(step, ARMIJO.name)?;
-            // A loss that is not finite is no decrease.
-            if found <= loss - self.c1 * eta * squares {
+            let lower = if (found - loss).abs() <= noise::<F>(loss) {
+                // ∇f(θ − η g)ᵀg ≥ −(1 − 2 c₁)‖g‖²: the same for a parabola, without a difference of f.
+                let total = self.there.gradient(step, ARMIJO.name)?;
+                self.there.settle(step, total.weight);
+                let grads = step.parts.iter().map(Part::gradient);
+                let there = step.parts.iter().map(|part| self.there.grad(part.tensor));
+                dot(step.threads, grads, there) >= -(1.0 - 2.0 * self.c1) * squares
+            } else {
+                // A loss that is not finite is no decrease.
+                found <= loss - self.c1 * eta * squares
+            };
+            if lower {
                 taken = eta;
                 break;
             }

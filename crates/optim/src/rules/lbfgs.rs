@@ -22,7 +22,7 @@ use super::{Decay, Entry, Kind, Room, Values, no_conflict};
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Part, Step};
 use crate::vector::fuse;
-use crate::whole::{Elsewhere, count, dot, scalar, slices};
+use crate::whole::{Elsewhere, count, dot, noise, scalar, slices};
 
 /// Sufficient decrease.
 const C1: f64 = 1e-4;
@@ -32,9 +32,6 @@ const C2: f64 = 0.9;
 const TRIALS: usize = 25;
 /// Times that a trial is halved until it is finite.
 const HALVINGS: usize = 60;
-/// The rounding of f, as a share of it, is ε to this power: 4·10⁻¹¹ in f64, 2·10⁻⁵ in f32. Hager & Zhang take 10⁻⁶.
-const NOISE: f64 = 2.0 / 3.0;
-
 /// The entry.
 pub(super) static LBFGS: Entry = Entry {
     name: "lbfgs",
@@ -348,7 +345,7 @@ impl<F: Float> Method<F> for Lbfgs<F> {
         } else if self.line_search {
             let there = &mut self.there;
             let least = self.tolerance_change / largest(slices(&d));
-            let noise = libm::pow(F::EPSILON.to_f64(), NOISE) * f.abs();
+            let noise = noise::<F>(f);
             let start = Trial { t: 0.0, f, slope };
             let found = strong_wolfe(start, t, least, noise, |t| evaluate(there, step, &d, t))?;
             t = found.t;

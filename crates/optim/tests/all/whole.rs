@@ -423,7 +423,8 @@ fn armijo_goes_down_at_every_step() {
             let (f, g) = (on.f)(&on.run.values());
             let report = on.step();
             let squares: f64 = g.iter().map(|g| g * g).sum();
-            assert!(on.value() <= f - 1e-4 * report.lr * squares, "{name}");
+            let noise = libm::pow(f64::EPSILON, 2.0 / 3.0) * f.abs();
+            assert!(on.value() <= f - 1e-4 * report.lr * squares + noise, "{name}");
         }
         let optimum = file.optima[name].loss;
         assert!((on.value() - optimum).abs() <= 1e-8 * (1.0 + optimum.abs()), "{name}: {}", on.value());
