@@ -90,6 +90,10 @@ impl Draws {
         for stage in STAGES {
             // A proximal step is for rules that work coordinate by coordinate.
             let proximal = stage.hyper.iter().any(|h| h.name == "l1");
+            // SAM needs all parameters, and a rule with a companion leaves it some of them.
+            if stage.name == "sam" && entry.rest.is_some() {
+                continue;
+            }
             if (!proximal || Plan::parse(entry.name).unwrap().is_proximal()) && self.maybe() {
                 let values: Vec<String> = stage.hyper.iter().map(|h| self.value(h)).collect();
                 let call = format!("{}({})", stage.name, values.join(", "));

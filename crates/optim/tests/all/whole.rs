@@ -372,7 +372,7 @@ fn lbfgs_reaches_the_optimum_under_the_wolfe_conditions() {
             let start = &file.cases.iter().find(|c| &c.objective == name).unwrap().theta0;
             let mut on = On::new(text, file.function(name), start);
             let mut steps = 0;
-            while steps < 200 {
+            while steps < 1000 {
                 let before = on.run.values();
                 let (f, g) = (on.f)(&before);
                 if g.iter().all(|g| g.abs() < 1e-9) {
@@ -397,7 +397,7 @@ fn lbfgs_reaches_the_optimum_under_the_wolfe_conditions() {
                 );
                 steps += 1;
             }
-            assert!(steps < 200, "{name} with {text}");
+            assert!(steps < 1000, "{name} with {text}");
             let (f, _) = (on.f)(&on.run.values());
             assert!(f <= optimum.loss + 1e-12 * (1.0 + optimum.loss.abs()), "{name} with {text}: {f}");
             // Eight slopes below 10⁻⁹ on curvatures of 10⁻⁴ and more leave √8·10⁻⁵. A quadratic's minimum was solved for; scipy
