@@ -18,8 +18,10 @@ mod tests;
 
 use crate::{Float, Threads};
 pub use driver::{Epilogue, Keep, Operand, Packed};
+use driver::{Place, Product};
 pub use kernel::Gemm;
 pub use pack::Source;
+use shared::Shared;
 
 /// A matrix to be read: `rows × cols` numbers, element (i, j) at `data[i·row + j·col]`.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +93,20 @@ impl<'a, F> MatMut<'a, F> {
     pub fn t(self) -> Self {
         Self { data: self.data, rows: self.cols, cols: self.rows, row: self.col, col: self.row }
     }
+    /// Hands it out to be written in parts.
+    fn of(self, f: impl FnOnce(Place<'_, F>)) {
+        let Self { data, rows, cols, row, col } = self;
+        f(Place { data: &Shared::new(data), from: 0, rows, cols, row, col });
+    }
 }
 
-/// One more than the place of the last element.
+/// One more than the place of the last element; the largest number where that is no number.
+#[inline(always)]
 fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
-    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row + (cols - 1) * col + 1 }
+    if rows == 0 || cols == 0 {
+        return 0;
+    }
+    (rows - 1).saturating_mul(row).saturating_add((cols - 1).saturating_mul(col)).saturating_add(1)
 }
 
 /// `C ← α·A·B + β·C` for `A [m, k]`, `B [k, n]`, `C [m, n]`; with β = 0 the old numbers of C are not read.
@@ -103,11 +114,12 @@ fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
 /// # Panics
 /// When the shapes do not fit.
 pub fn gemm<F: Float>(threads: &Threads, alpha: F, a: Mat<'_, F>, b: Mat<'_, F>, beta: F, c: MatMut<'_, F>) {
-    if c.col != 1 && c.row == 1 {
-        // The same product read along the other diagonal: C's rows become contiguous.
-        return driver::multiply(threads, alpha, b.t(), Operand::Source(&a.t()), beta, c.t(), &Keep);
-    }
-    driver::multiply(threads, alpha, a, Operand::Source(&b), beta, c, &Keep);
+    // Where C's columns are contiguous, the same product read along the other diagonal: its rows become so.
+    let (a, b, c) = if c.col != 1 && c.row == 1 { (b.t(), a.t(), c.t()) } else { (a, b, c) };
+    c.of(|c| {
+        let b = Operand::Source(&b);
+        driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue: &Keep, lower: false });
+    });
 }
 
 /// [`gemm`] for a B that is packed already or that a [`Source`] makes, with an epilogue over C, whose rows are contiguous.
@@ -124,5 +136,5 @@ pub fn gemm_with<F: Float, E: Epilogue<F>>(
     epilogue: &E,
 ) {
     assert!(c.col == 1, "matmul: an epilogue works on rows of C");
-    driver::multiply(threads, alpha, a, b, beta, c, epilogue);
+    c.of(|c| driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue, lower: false }));
 }

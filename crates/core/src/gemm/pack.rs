@@ -14,6 +14,10 @@ pub trait Source<F>: Sync {
     /// Writes the numbers at rows `p` and columns `j` to `out[(row − p.start)·width + (column − j.start)]`, and 0 from the last column on
     /// up to `width`.
     fn pack(&self, p: Range<usize>, j: Range<usize>, width: usize, out: &mut [F]);
+    /// The matrix itself where it exists: a small product reads it in place.
+    fn matrix(&self) -> Option<Mat<'_, F>> {
+        None
+    }
 }
 
 impl<F: Float> Source<F> for Mat<'_, F> {
@@ -26,6 +30,9 @@ impl<F: Float> Source<F> for Mat<'_, F> {
     #[inline(always)]
     fn pack(&self, p: Range<usize>, j: Range<usize>, width: usize, out: &mut [F]) {
         panel(self.data, (self.row, self.col), p, j, width, out);
+    }
+    fn matrix(&self) -> Option<Mat<'_, F>> {
+        Some(*self)
     }
 }
 
