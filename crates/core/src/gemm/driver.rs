@@ -426,9 +426,10 @@ impl<F: Float, E: Epilogue<F>> Target<'_, F, E> {
         last: bool,
     ) {
         if TURNED {
-            for (nth, j) in j.enumerate() {
-                let sums = tile.0[nth..].iter().step_by(K::COLS);
-                self.stretch((j, self.c.col), (i.clone(), self.c.row), beta, sums.copied(), last);
+            let mut turned = Tile::zeros();
+            tile.turn(K::ROWS, K::COLS, j.len(), &mut turned);
+            for (j, sums) in j.zip(turned.0.chunks_exact(K::ROWS)) {
+                self.stretch((j, self.c.col), (i.clone(), self.c.row), beta, sums.iter().copied(), last);
             }
         } else {
             for (i, sums) in i.zip(tile.0.chunks_exact(K::COLS)) {
@@ -469,4 +470,27 @@ impl<F: Float, E: Epilogue<F>> Target<'_, F, E> {
         let sums = std::iter::repeat_n(F::zero(), j.len());
         self.stretch((i, self.c.row), (j, self.c.col), beta, sums, true);
     }
+}
+
+/// Copies what lies below the diagonal of a square matrix to above it.
+pub(super) fn mirror<F: Float>(
+    threads: &Threads,
+    side: usize,
+    c: &Shared<'_, F>,
+    (row, col): (usize, usize),
+) {
+    /// Rows and columns that are copied together, so that both fit the first cache.
+    const BLOCK: usize = 32;
+    let blocks = side.div_ceil(BLOCK);
+    share(threads, blocks, BLOCK * side, |nth| {
+        let own = nth * BLOCK..side.min((nth + 1) * BLOCK);
+        for start in (own.start..side).step_by(BLOCK) {
+            for i in own.clone() {
+                for j in start.max(i + 1)..side.min(start + BLOCK) {
+                    // SAFETY: a task writes above the diagonal in rows of its own; what is below it, nobody writes.
+                    unsafe { *c.start(i * row + j * col, 1) = *c.start(j * row + i * col, 1) };
+                }
+            }
+        }
+    });
 }

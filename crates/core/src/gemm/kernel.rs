@@ -15,6 +15,28 @@ impl<F: Float> Tile<F> {
     pub fn zeros() -> Self {
         Self([F::zero(); TILE])
     }
+
+    /// The transpose of a tile of `rows × cols` numbers, both at least 4: its first `wanted` columns, by squares of 4 × 4 that are
+    /// turned over in registers.
+    #[inline(always)]
+    pub fn turn(&self, rows: usize, cols: usize, wanted: usize, to: &mut Self) {
+        const SIDE: usize = 4;
+        for j in (0..wanted).step_by(SIDE) {
+            let j = j.min(cols - SIDE);
+            for i in (0..rows).step_by(SIDE) {
+                let i = i.min(rows - SIDE);
+                let square: [[F; SIDE]; SIDE] = std::array::from_fn(
+                    #[inline(always)]
+                    |r| std::array::from_fn(|c| self.0[(i + r) * cols + j + c]),
+                );
+                for c in 0..SIDE {
+                    let at = (j + c) * rows + i;
+                    let column: [F; SIDE] = std::array::from_fn(|r| square[r][c]);
+                    to.0[at..at + SIDE].copy_from_slice(&column);
+                }
+            }
+        }
+    }
 }
 
 /// What is read as A.

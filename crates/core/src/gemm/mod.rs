@@ -11,6 +11,7 @@
 
 mod driver;
 mod kernel;
+mod many;
 mod pack;
 mod shared;
 #[cfg(test)]
@@ -18,9 +19,11 @@ mod tests;
 
 use crate::{Float, Threads};
 pub use driver::{Epilogue, Keep, Operand, Packed};
-use driver::{Place, Product};
 pub use kernel::Gemm;
+pub use many::{Stack, StackMut, gemm_batch};
 pub use pack::Source;
+
+use driver::{Place, Product};
 use shared::Shared;
 
 /// A matrix to be read: `rows × cols` numbers, element (i, j) at `data[i·row + j·col]`.
@@ -81,11 +84,12 @@ impl<'a, F> MatMut<'a, F> {
     pub fn new(data: &'a mut [F], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols, 1)
     }
-    /// With strides of its own, both above 0 and without overlap.
+    /// With strides of its own.
     ///
     /// # Panics
-    /// When the last element lies outside `data`.
+    /// When the last element lies outside `data`, or strides let elements coincide.
     pub fn strided(data: &'a mut [F], rows: usize, cols: usize, row: usize, col: usize) -> Self {
+        assert!(apart([(rows, row), (cols, col), (1, 0)]), "elements of C coincide");
         assert!(reach(rows, cols, row, col) <= data.len(), "a {rows}×{cols} matrix does not fit its data");
         Self { data, rows, cols, row, col }
     }
@@ -107,6 +111,19 @@ fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
         return 0;
     }
     (rows - 1).saturating_mul(row).saturating_add((cols - 1).saturating_mul(col)).saturating_add(1)
+}
+
+/// No two elements of an array with these (extent, stride) pairs lie at one place: each stride passes all that the smaller ones reach.
+fn apart(mut axes: [(usize, usize); 3]) -> bool {
+    axes.sort_by_key(|axis| axis.1);
+    let empty = axes.iter().any(|axis| axis.0 == 0);
+    let mut reached = 0usize;
+    empty
+        || axes.into_iter().filter(|axis| axis.0 > 1).all(|(extent, stride)| {
+            let fits = stride > reached;
+            reached = reached.saturating_add((extent - 1).saturating_mul(stride));
+            fits
+        })
 }
 
 /// `C ← α·A·B + β·C` for `A [m, k]`, `B [k, n]`, `C [m, n]`; with β = 0 the old numbers of C are not read.
@@ -137,4 +154,21 @@ pub fn gemm_with<F: Float, E: Epilogue<F>>(
 ) {
     assert!(c.col == 1, "matmul: an epilogue works on rows of C");
     c.of(|c| driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue, lower: false }));
+}
+
+/// `C ← α·A·Aᵀ + β·C` for `A [m, k]` and a symmetric C: the bits of [`gemm`] for about half of its work.
+///
+/// What lies above the diagonal is copied from below it, so of an unsymmetric C only what is at or below the diagonal counts.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn gram<F: Float>(threads: &Threads, alpha: F, a: Mat<'_, F>, beta: F, c: MatMut<'_, F>) {
+    // Where columns are contiguous, C = Cᵀ lets rows be.
+    let c = if c.col != 1 && c.row == 1 { c.t() } else { c };
+    let (side, row, col) = (c.rows, c.row, c.col);
+    c.of(|c| {
+        let b = Operand::Source(&a.t());
+        driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue: &Keep, lower: true });
+        driver::mirror(threads, side, c.data, (row, col));
+    });
 }

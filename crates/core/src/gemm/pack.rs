@@ -71,15 +71,12 @@ pub(super) fn panel<F: Float>(
                 let from = p.start + (j.start + nth * SQUARE + k) * across;
                 &data[from..from + squares * SQUARE]
             });
-            for q in 0..squares {
-                let rows: [[F; SQUARE]; SQUARE] = std::array::from_fn(|k| {
-                    let row = &columns[k][q * SQUARE..(q + 1) * SQUARE];
-                    std::array::from_fn(|i| row[i])
-                });
-                let to = out[q * SQUARE * width..].chunks_mut(width).take(SQUARE);
-                for (i, out) in to.enumerate() {
-                    let turned: [F; SQUARE] = std::array::from_fn(|k| rows[k][i]);
-                    out[nth * SQUARE..(nth + 1) * SQUARE].copy_from_slice(&turned);
+            let [a, b, c, d] = columns.map(|column| column.as_chunks::<SQUARE>().0);
+            let squares = a.iter().zip(b).zip(c).zip(d).zip(out.chunks_exact_mut(SQUARE * width));
+            for ((((a, b), c), d), out) in squares {
+                for i in 0..SQUARE {
+                    let at = i * width + nth * SQUARE;
+                    out[at..at + SQUARE].copy_from_slice(&[a[i], b[i], c[i], d[i]]);
                 }
             }
         }
