@@ -19,10 +19,12 @@ const NEAR: usize = 1024;
 const COLS: usize = 2048;
 /// Multiplications that are worth a task of their own.
 const TASK: usize = 1 << 17;
-/// Panels of B up to which A is read in place: packing it costs about as much as half a panel's tiles.
-const DIRECT_A: usize = 8;
-/// Panels of A up to which B is read in place.
-const DIRECT_B: usize = 4;
+/// Columns of B up to which A is read in place: packing it costs about as much as half a panel's tiles.
+const DIRECT_A: usize = 256;
+/// Rows of A up to which B is read in place; more where B has few rows, so few pages.
+const DIRECT_B: (usize, usize) = (48, 256);
+/// Rows of B that are few.
+const FEW: usize = 64;
 /// Rows of A up to which it is turned over, not B.
 const TURNED: usize = 64;
 
@@ -239,9 +241,11 @@ fn blocks<F: Float, E: Epilogue<F>, K: Kernel<F>, const TURNED: bool>(
     let (m, n, k) = (target.c.rows, target.c.cols, a.cols);
     let [mut a_room, mut b_room] = F::take();
     let all_panels = n.div_ceil(K::COLS);
-    let a_direct = all_panels <= DIRECT_A;
+    let a_direct = n <= DIRECT_A;
     let b_direct = match b {
-        Operand::Source(b) if m <= DIRECT_B * K::ROWS => b.matrix().filter(|b| b.col == 1),
+        Operand::Source(b) if m <= DIRECT_B.0 || k <= FEW && m <= DIRECT_B.1 => {
+            b.matrix().filter(|b| b.col == 1)
+        }
         _ => None,
     };
     for j0 in (0..n).step_by(COLS) {

@@ -29,10 +29,11 @@ impl<F: Float> Tile<F> {
                     #[inline(always)]
                     |r| std::array::from_fn(|c| self.0[(i + r) * cols + j + c]),
                 );
-                for c in 0..SIDE {
+                let turned: [[F; SIDE]; SIDE] =
+                    std::array::from_fn(|c| std::array::from_fn(|r| square[r][c]));
+                for (c, column) in turned.iter().enumerate() {
                     let at = (j + c) * rows + i;
-                    let column: [F; SIDE] = std::array::from_fn(|r| square[r][c]);
-                    to.0[at..at + SIDE].copy_from_slice(&column);
+                    to.0[at..at + SIDE].copy_from_slice(column);
                 }
             }
         }
