@@ -4,7 +4,67 @@ use crate::Float;
 use crate::isa::{self, Isa};
 
 /// The most numbers that a tile has.
-pub(super) const TILE: usize = 12 * 32;
+const TILE: usize = 12 * 32;
+
+/// The sums of a tile, row after row, each [`Kernel::COLS`] numbers.
+#[repr(align(64))]
+pub(super) struct Tile<F>(pub [F; TILE]);
+
+impl<F: Float> Tile<F> {
+    /// A tile of zeros.
+    pub fn zeros() -> Self {
+        Self([F::zero(); TILE])
+    }
+
+    /// The transpose of a tile of `rows × cols` numbers, both at least 4: its first `wanted` columns, by squares of 4 × 4 that are
+    /// turned over in registers.
+    #[inline(always)]
+    pub fn turn(&self, rows: usize, cols: usize, wanted: usize, to: &mut Self) {
+        const SIDE: usize = 4;
+        for j in (0..wanted).step_by(SIDE) {
+            let j = j.min(cols - SIDE);
+            for i in (0..rows).step_by(SIDE) {
+                let i = i.min(rows - SIDE);
+                let square: [[F; SIDE]; SIDE] = std::array::from_fn(
+                    #[inline(always)]
+                    |r| std::array::from_fn(|c| self.0[(i + r) * cols + j + c]),
+                );
+                let turned: [[F; SIDE]; SIDE] =
+                    std::array::from_fn(|c| std::array::from_fn(|r| square[r][c]));
+                for (c, column) in turned.iter().enumerate() {
+                    let at = (j + c) * rows + i;
+                    to.0[at..at + SIDE].copy_from_slice(column);
+                }
+            }
+        }
+    }
+}
+
+/// What is read as A.
+#[derive(Clone, Copy)]
+pub(super) enum Left<'a, F> {
+    /// Element (i, p) at `[p·ROWS + i]`, all rows of a tile present.
+    Panel(&'a [F]),
+    /// Element (i, p) at `data[i·row + p·col]`.
+    Direct { data: &'a [F], row: usize, col: usize },
+}
+
+/// What is read as B.
+#[derive(Clone, Copy)]
+pub(super) enum Right<'a, F> {
+    /// Element (p, j) at `[p·COLS + j]`, all columns of a tile present.
+    Panel(&'a [F]),
+    /// Element (p, j) at `data[p·row + j]`.
+    Direct { data: &'a [F], row: usize },
+}
+
+/// How much of a tile is wanted, over how many terms; none is 0.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub rows: usize,
+    pub cols: usize,
+    pub depth: usize,
+}
 
 /// One instruction set's tile.
 pub(super) trait Kernel<F>: Copy + Sync {
@@ -12,11 +72,48 @@ pub(super) trait Kernel<F>: Copy + Sync {
     const ROWS: usize;
     /// Columns of a tile, and of a panel of B: two vectors.
     const COLS: usize;
-    /// `out[i·COLS + j] = Σ_p a[p·ROWS + i]·b[p·COLS + j]` for the first `rows` rows and the first `cols` columns, p rising. What lies
-    /// beyond them may be written too.
-    fn tile(self, rows: usize, cols: usize, a: &[F], b: &[F], out: &mut [F; TILE]);
+    /// `out[i·COLS + j] = Σ_p a(i, p)·b(p, j)` for the first rows and columns of the extent, p rising. What lies beyond them may be
+    /// written too.
+    ///
+    /// # Panics
+    /// When `a` or `b` ends before the extent does.
+    fn tile(self, extent: Extent, a: Left<'_, F>, b: Right<'_, F>, out: &mut Tile<F>);
     /// Runs `f`, compiled for the instruction set.
     fn run<R>(self, f: impl FnOnce() -> R) -> R;
+    /// A whole tile: `c[i·row + j] ← α·Σ_p a(i, p)·b(p, j) + β·c[i·row + j]`.
+    ///
+    /// # Safety
+    /// The rows of C lie in memory that is the caller's to read and write.
+    #[inline(always)]
+    unsafe fn whole(
+        self,
+        depth: usize,
+        a: Left<'_, F>,
+        b: Right<'_, F>,
+        (alpha, beta): (F, F),
+        c: *mut F,
+        row: usize,
+    ) where
+        F: Float,
+    {
+        let mut tile = Tile::zeros();
+        self.tile(Extent { rows: Self::ROWS, cols: Self::COLS, depth }, a, b, &mut tile);
+        for (i, sums) in tile.0.chunks_exact(Self::COLS).take(Self::ROWS).enumerate() {
+            // SAFETY: the caller's promise; rows do not overlap.
+            let c = unsafe { std::slice::from_raw_parts_mut(c.add(i * row), Self::COLS) };
+            update(c, sums.iter().copied(), alpha, beta);
+        }
+    }
+}
+
+/// `c ← α·sums + β·c`; with β = 0 the old numbers are not read.
+#[inline(always)]
+pub(super) fn update<F: Float>(c: &mut [F], sums: impl Iterator<Item = F>, alpha: F, beta: F) {
+    if beta == F::zero() {
+        c.iter_mut().zip(sums).for_each(|(c, sum)| *c = alpha * sum);
+    } else {
+        c.iter_mut().zip(sums).for_each(|(c, sum)| *c = alpha * sum + beta * *c);
+    }
 }
 
 /// What to do with the kernel in use.
@@ -45,16 +142,30 @@ impl<F: Float> Kernel<F> for Plain {
     const COLS: usize = 8;
 
     #[inline(always)]
-    fn tile(self, _rows: usize, _cols: usize, a: &[F], b: &[F], out: &mut [F; TILE]) {
+    fn tile(self, Extent { rows, cols, depth }: Extent, a: Left<'_, F>, b: Right<'_, F>, out: &mut Tile<F>) {
         let mut sums = [[F::zero(); 8]; 4];
-        for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<8>().0) {
-            for (sums, &a) in sums.iter_mut().zip(a) {
-                for (sum, &b) in sums.iter_mut().zip(b) {
-                    *sum += a * b;
+        let (a, row, col) = match a {
+            Left::Panel(data) => (data, 1, 4),
+            Left::Direct { data, row, col } => (data, row, col),
+        };
+        let (b, b_row, whole) = match b {
+            Right::Panel(data) => (data, 8, true),
+            Right::Direct { data, row } => (data, row, cols == 8),
+        };
+        for p in 0..depth {
+            let mut right = [F::zero(); 8];
+            match b[p * b_row..].first_chunk::<8>() {
+                Some(b) if whole => right = *b,
+                _ => right[..cols].copy_from_slice(&b[p * b_row..][..cols]),
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let left = a[i.min(rows - 1) * row + p * col];
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum += left * right;
                 }
             }
         }
-        for (out, sums) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+        for (out, sums) in out.0.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
             *out = sums;
         }
     }
@@ -67,40 +178,102 @@ impl<F: Float> Kernel<F> for Plain {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use pulp::Simd;
-    use pulp::x86::{V3, V4};
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    use std::array::from_fn;
 
-    use super::{Kernel, TILE};
+    use pulp::x86::{V3, V4};
+    use pulp::{MemMask, Simd};
+
+    use super::super::reach;
+    use super::{Extent, Kernel, Left, Right, Tile};
+
+    /// Terms from which on C is asked for before they are summed.
+    const FAR: usize = 64;
 
     macro_rules! fused {
-        ($set:ident, $f:ident, $lanes:literal, $rows:literal, [$($some:literal),*], $splat:ident, $fma:ident, $vectors:ident, $vectors_mut:ident) => {
+        ($set:ident, $f:ident, $lanes:literal, $rows:literal, [$($some:literal),*], $vector:ident, $splat:ident, $fma:ident, $cut:ident, $between:ident,
+            $vectors_mut:ident, $mul:ident, $add:ident, $terms:ident) => {
             impl Kernel<$f> for $set {
                 const ROWS: usize = $rows;
                 const COLS: usize = 2 * $lanes;
 
                 #[inline(always)]
-                fn tile(self, rows: usize, cols: usize, a: &[$f], b: &[$f], out: &mut [$f; TILE]) {
-                    #[inline(always)]
-                    fn sums<const R: usize, const V: usize>(simd: $set, a: &[$f], b: &[$f], out: &mut [$f; TILE]) {
-                        let mut sums = [[simd.$splat(0.0); V]; R];
-                        let (b, _) = <$set as Simd>::$vectors(b);
-                        for (a, b) in a.as_chunks::<$rows>().0.iter().zip(b.as_chunks::<2>().0) {
-                            for i in 0..R {
-                                let a = simd.$splat(a[i]);
-                                for j in 0..V {
-                                    sums[i][j] = simd.$fma(a, b[j], sums[i][j]);
+                fn tile(self, extent: Extent, a: Left<'_, $f>, b: Right<'_, $f>, out: &mut Tile<$f>) {
+                    /// R rows of V vectors.
+                    #[inline(never)]
+                    fn sums<const R: usize, const V: usize, const PANEL: bool, const CUT: bool>(
+                        simd: $set, extent: Extent, a: Left<'_, $f>, b: Right<'_, $f>, out: &mut Tile<$f>,
+                    ) {
+                        simd.vectorize(
+                            #[inline(always)]
+                            || {
+                                let sums = $terms::<R, V, PANEL, CUT>(simd, extent, a, b);
+                                let (out, _) = <$set as Simd>::$vectors_mut(&mut out.0);
+                                for i in 0..R {
+                                    for j in 0..V {
+                                        out[2 * i + j] = sums[i][j];
+                                    }
                                 }
-                            }
-                        }
-                        let (out, _) = <$set as Simd>::$vectors_mut(out);
-                        for (out, sums) in out.as_chunks_mut::<2>().0.iter_mut().zip(&sums) {
-                            out[..V].copy_from_slice(sums);
-                        }
+                            },
+                        );
                     }
+                    let panel = matches!(a, Left::Panel(_));
+                    let cut = extent.cols % $lanes != 0 && matches!(b, Right::Direct { .. });
                     // The lowest tile that holds the rows, and the narrowest that holds the columns.
-                    $(if rows <= $some {
-                        return if cols <= $lanes { sums::<$some, 1>(self, a, b, out) } else { sums::<$some, 2>(self, a, b, out) };
+                    $(if extent.rows <= $some {
+                        let sums = match (extent.cols <= $lanes, panel, cut) {
+                            (true, true, true) => sums::<$some, 1, true, true>,
+                            (true, true, false) => sums::<$some, 1, true, false>,
+                            (true, false, true) => sums::<$some, 1, false, true>,
+                            (true, false, false) => sums::<$some, 1, false, false>,
+                            (false, true, true) => sums::<$some, 2, true, true>,
+                            (false, true, false) => sums::<$some, 2, true, false>,
+                            (false, false, true) => sums::<$some, 2, false, true>,
+                            (false, false, false) => sums::<$some, 2, false, false>,
+                        };
+                        return sums(self, extent, a, b, out);
                     })*
+                }
+
+                #[inline(always)]
+                unsafe fn whole(
+                    self, depth: usize, a: Left<'_, $f>, b: Right<'_, $f>, (alpha, beta): ($f, $f), c: *mut $f, row: usize,
+                ) {
+                    #[inline(never)]
+                    fn whole<const PANEL: bool>(
+                        simd: $set, depth: usize, a: Left<'_, $f>, b: Right<'_, $f>, (alpha, beta): ($f, $f), c: *mut $f, row: usize,
+                    ) {
+                        simd.vectorize(
+                            #[inline(always)]
+                            || {
+                                if depth >= FAR {
+                                    for i in 0..$rows {
+                                        for at in [0, $lanes, 2 * $lanes - 1] {
+                                            // SAFETY: a hint; every x86-64 has SSE.
+                                            unsafe { _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(i * row + at).cast()) };
+                                        }
+                                    }
+                                }
+                                let extent = Extent { rows: $rows, cols: 2 * $lanes, depth };
+                                let sums = $terms::<$rows, 2, PANEL, false>(simd, extent, a, b);
+                                let (alpha, scale) = (simd.$splat(alpha), simd.$splat(beta));
+                                for i in 0..$rows {
+                                    for j in 0..2 {
+                                        let at = c.wrapping_add(i * row + j * $lanes).cast::<<$set as Simd>::$vector>();
+                                        let sum = simd.$mul(alpha, sums[i][j]);
+                                        // SAFETY: the caller's promise about C.
+                                        unsafe {
+                                            at.write_unaligned(if beta == 0.0 { sum } else { simd.$add(sum, simd.$mul(scale, at.read_unaligned())) });
+                                        }
+                                    }
+                                }
+                            },
+                        );
+                    }
+                    match a {
+                        Left::Panel(_) => whole::<true>(self, depth, a, b, (alpha, beta), c, row),
+                        Left::Direct { .. } => whole::<false>(self, depth, a, b, (alpha, beta), c, row),
+                    }
                 }
 
                 #[inline(always)]
@@ -108,12 +281,119 @@ mod x86 {
                     self.vectorize(f)
                 }
             }
+
+            /// The sums of R rows of V vectors; PANEL: `a` is a panel; CUT: the last vector is read in part.
+            #[inline(always)]
+            fn $terms<const R: usize, const V: usize, const PANEL: bool, const CUT: bool>(
+                simd: $set, extent: Extent, a: Left<'_, $f>, b: Right<'_, $f>,
+            ) -> [[<$set as Simd>::$vector; V]; R] {
+                let Extent { rows, cols, depth } = extent;
+                let (a, high, row, step) = match a {
+                    Left::Direct { data, row, col } if !PANEL => (data, rows, row, col),
+                    Left::Panel(data) | Left::Direct { data, .. } => (data, R, 1, $rows),
+                };
+                let (b, width) = match b {
+                    Right::Panel(data) => (data, 2 * $lanes),
+                    Right::Direct { data, row } => (data, row),
+                };
+                let last = if CUT { cols - (V - 1) * $lanes } else { $lanes };
+                assert!(rows > 0 && rows <= R && last <= $lanes, "a tile holds its extent");
+                assert!(reach(high, depth, row, step) <= a.len(), "A ends early");
+                assert!(reach(depth, (V - 1) * $lanes + last, width, 1) <= b.len(), "B ends early");
+                // Without pulp's way around slow masks, which jumps in the loop.
+                let mask = MemMask::new(simd.$between(0, last as _).mask());
+                let starts: [*const $f; R] = from_fn(|i| a.as_ptr().wrapping_add(i.min(high - 1) * row));
+                let (mut from, mut b_row) = (0, b.as_ptr());
+                let mut sums = [[simd.$splat(0.0); V]; R];
+                for _ in 0..depth {
+                    let right: [<$set as Simd>::$vector; V] = from_fn(
+                        #[inline(always)]
+                        |j| {
+                            let at = b_row.wrapping_add(j * $lanes);
+                            // SAFETY: this is row p < depth, and the assertion on B says that its columns are there.
+                            unsafe {
+                                if CUT && j == V - 1 { simd.$cut(mask, at) } else { at.cast::<<$set as Simd>::$vector>().read_unaligned() }
+                            }
+                        },
+                    );
+                    for i in 0..R {
+                        // SAFETY: (i, p) lies inside A: the assertion on it.
+                        let left = simd.$splat(unsafe { *starts[i].wrapping_add(from) });
+                        for j in 0..V {
+                            sums[i][j] = simd.$fma(left, right[j], sums[i][j]);
+                        }
+                    }
+                    from += step;
+                    b_row = b_row.wrapping_add(width);
+                }
+                sums
+            }
         };
     }
-    fused!(V3, f32, 8, 6, [1, 2, 4, 6], splat_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
-    fused!(V3, f64, 4, 6, [1, 2, 4, 6], splat_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
-    fused!(V4, f32, 16, 12, [1, 2, 4, 8, 12], splat_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
-    fused!(V4, f64, 8, 12, [1, 2, 4, 8, 12], splat_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+    fused!(
+        V3,
+        f32,
+        8,
+        6,
+        [1, 2, 4, 6],
+        f32s,
+        splat_f32s,
+        mul_add_f32s,
+        mask_load_ptr_f32s,
+        mask_between_m32s,
+        as_mut_simd_f32s,
+        mul_f32s,
+        add_f32s,
+        f32_v3
+    );
+    fused!(
+        V3,
+        f64,
+        4,
+        6,
+        [1, 2, 4, 6],
+        f64s,
+        splat_f64s,
+        mul_add_f64s,
+        mask_load_ptr_f64s,
+        mask_between_m64s,
+        as_mut_simd_f64s,
+        mul_f64s,
+        add_f64s,
+        f64_v3
+    );
+    fused!(
+        V4,
+        f32,
+        16,
+        12,
+        [1, 2, 4, 8, 12],
+        f32s,
+        splat_f32s,
+        mul_add_f32s,
+        mask_load_ptr_f32s,
+        mask_between_m32s,
+        as_mut_simd_f32s,
+        mul_f32s,
+        add_f32s,
+        f32_v4
+    );
+    fused!(
+        V4,
+        f64,
+        8,
+        12,
+        [1, 2, 4, 8, 12],
+        f64s,
+        splat_f64s,
+        mul_add_f64s,
+        mask_load_ptr_f64s,
+        mask_between_m64s,
+        as_mut_simd_f64s,
+        mul_f64s,
+        add_f64s,
+        f64_v4
+    );
 }
 
 macro_rules! pick {

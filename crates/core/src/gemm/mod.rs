@@ -11,6 +11,7 @@
 
 mod driver;
 mod kernel;
+mod many;
 mod pack;
 mod shared;
 #[cfg(test)]
@@ -19,7 +20,11 @@ mod tests;
 use crate::{Float, Threads};
 pub use driver::{Epilogue, Keep, Operand, Packed};
 pub use kernel::Gemm;
+pub use many::{Stack, StackMut, gemm_batch};
 pub use pack::Source;
+
+use driver::{Place, Product};
+use shared::Shared;
 
 /// A matrix to be read: `rows × cols` numbers, element (i, j) at `data[i·row + j·col]`.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +84,12 @@ impl<'a, F> MatMut<'a, F> {
     pub fn new(data: &'a mut [F], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols, 1)
     }
-    /// With strides of its own, both above 0 and without overlap.
+    /// With strides of its own.
     ///
     /// # Panics
-    /// When the last element lies outside `data`.
+    /// When the last element lies outside `data`, or strides let elements coincide.
     pub fn strided(data: &'a mut [F], rows: usize, cols: usize, row: usize, col: usize) -> Self {
+        assert!(apart([(rows, row), (cols, col), (1, 0)]), "elements of C coincide");
         assert!(reach(rows, cols, row, col) <= data.len(), "a {rows}×{cols} matrix does not fit its data");
         Self { data, rows, cols, row, col }
     }
@@ -91,11 +97,33 @@ impl<'a, F> MatMut<'a, F> {
     pub fn t(self) -> Self {
         Self { data: self.data, rows: self.cols, cols: self.rows, row: self.col, col: self.row }
     }
+    /// Hands it out to be written in parts.
+    fn of(self, f: impl FnOnce(Place<'_, F>)) {
+        let Self { data, rows, cols, row, col } = self;
+        f(Place { data: &Shared::new(data), from: 0, rows, cols, row, col });
+    }
 }
 
-/// One more than the place of the last element.
+/// One more than the place of the last element; the largest number where that is no number.
+#[inline(always)]
 fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
-    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row + (cols - 1) * col + 1 }
+    if rows == 0 || cols == 0 {
+        return 0;
+    }
+    (rows - 1).saturating_mul(row).saturating_add((cols - 1).saturating_mul(col)).saturating_add(1)
+}
+
+/// No two elements of an array with these (extent, stride) pairs lie at one place: each stride passes all that the smaller ones reach.
+fn apart(mut axes: [(usize, usize); 3]) -> bool {
+    axes.sort_by_key(|axis| axis.1);
+    let empty = axes.iter().any(|axis| axis.0 == 0);
+    let mut reached = 0usize;
+    empty
+        || axes.into_iter().filter(|axis| axis.0 > 1).all(|(extent, stride)| {
+            let fits = stride > reached;
+            reached = reached.saturating_add((extent - 1).saturating_mul(stride));
+            fits
+        })
 }
 
 /// `C ← α·A·B + β·C` for `A [m, k]`, `B [k, n]`, `C [m, n]`; with β = 0 the old numbers of C are not read.
@@ -103,11 +131,12 @@ fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
 /// # Panics
 /// When the shapes do not fit.
 pub fn gemm<F: Float>(threads: &Threads, alpha: F, a: Mat<'_, F>, b: Mat<'_, F>, beta: F, c: MatMut<'_, F>) {
-    if c.col != 1 && c.row == 1 {
-        // The same product read along the other diagonal: C's rows become contiguous.
-        return driver::multiply(threads, alpha, b.t(), Operand::Source(&a.t()), beta, c.t(), &Keep);
-    }
-    driver::multiply(threads, alpha, a, Operand::Source(&b), beta, c, &Keep);
+    // Where C's columns are contiguous, the same product read along the other diagonal: its rows become so.
+    let (a, b, c) = if c.col != 1 && c.row == 1 { (b.t(), a.t(), c.t()) } else { (a, b, c) };
+    c.of(|c| {
+        let b = Operand::Source(&b);
+        driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue: &Keep, lower: false });
+    });
 }
 
 /// [`gemm`] for a B that is packed already or that a [`Source`] makes, with an epilogue over C, whose rows are contiguous.
@@ -124,5 +153,22 @@ pub fn gemm_with<F: Float, E: Epilogue<F>>(
     epilogue: &E,
 ) {
     assert!(c.col == 1, "matmul: an epilogue works on rows of C");
-    driver::multiply(threads, alpha, a, b, beta, c, epilogue);
+    c.of(|c| driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue, lower: false }));
+}
+
+/// `C ← α·A·Aᵀ + β·C` for `A [m, k]` and a symmetric C: the bits of [`gemm`] for about half of its work.
+///
+/// What lies above the diagonal is copied from below it, so of an unsymmetric C only what is at or below the diagonal counts.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn gram<F: Float>(threads: &Threads, alpha: F, a: Mat<'_, F>, beta: F, c: MatMut<'_, F>) {
+    // Where columns are contiguous, C = Cᵀ lets rows be.
+    let c = if c.col != 1 && c.row == 1 { c.t() } else { c };
+    let (side, row, col) = (c.rows, c.row, c.col);
+    c.of(|c| {
+        let b = Operand::Source(&a.t());
+        driver::multiply(Product { threads, alpha, a, b, beta, c, epilogue: &Keep, lower: true });
+        driver::mirror(threads, side, c.data, (row, col));
+    });
 }

@@ -14,6 +14,10 @@ pub trait Source<F>: Sync {
     /// Writes the numbers at rows `p` and columns `j` to `out[(row − p.start)·width + (column − j.start)]`, and 0 from the last column on
     /// up to `width`.
     fn pack(&self, p: Range<usize>, j: Range<usize>, width: usize, out: &mut [F]);
+    /// The matrix itself where it exists: a small product reads it in place.
+    fn matrix(&self) -> Option<Mat<'_, F>> {
+        None
+    }
 }
 
 impl<F: Float> Source<F> for Mat<'_, F> {
@@ -26,6 +30,9 @@ impl<F: Float> Source<F> for Mat<'_, F> {
     #[inline(always)]
     fn pack(&self, p: Range<usize>, j: Range<usize>, width: usize, out: &mut [F]) {
         panel(self.data, (self.row, self.col), p, j, width, out);
+    }
+    fn matrix(&self) -> Option<Mat<'_, F>> {
+        Some(*self)
     }
 }
 
@@ -64,15 +71,12 @@ pub(super) fn panel<F: Float>(
                 let from = p.start + (j.start + nth * SQUARE + k) * across;
                 &data[from..from + squares * SQUARE]
             });
-            for q in 0..squares {
-                let rows: [[F; SQUARE]; SQUARE] = std::array::from_fn(|k| {
-                    let row = &columns[k][q * SQUARE..(q + 1) * SQUARE];
-                    std::array::from_fn(|i| row[i])
-                });
-                let to = out[q * SQUARE * width..].chunks_mut(width).take(SQUARE);
-                for (i, out) in to.enumerate() {
-                    let turned: [F; SQUARE] = std::array::from_fn(|k| rows[k][i]);
-                    out[nth * SQUARE..(nth + 1) * SQUARE].copy_from_slice(&turned);
+            let [a, b, c, d] = columns.map(|column| column.as_chunks::<SQUARE>().0);
+            let squares = a.iter().zip(b).zip(c).zip(d).zip(out.chunks_exact_mut(SQUARE * width));
+            for ((((a, b), c), d), out) in squares {
+                for i in 0..SQUARE {
+                    let at = i * width + nth * SQUARE;
+                    out[at..at + SQUARE].copy_from_slice(&[a[i], b[i], c[i], d[i]]);
                 }
             }
         }

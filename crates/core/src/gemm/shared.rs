@@ -19,6 +19,13 @@ impl<'a, F> Shared<'a, F> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), of: PhantomData }
     }
 
+    /// Where `len` numbers from `from` on start.
+    #[inline(always)]
+    pub fn start(&self, from: usize, len: usize) -> *mut F {
+        assert!(from <= self.len && len <= self.len - from, "a part lies inside");
+        self.start.wrapping_add(from)
+    }
+
     /// `len` numbers from `from` on.
     ///
     /// # Safety
@@ -26,8 +33,7 @@ impl<'a, F> Shared<'a, F> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref, reason = "that is what it is for")]
     pub unsafe fn part(&self, from: usize, len: usize) -> &mut [F] {
-        assert!(from <= self.len && len <= self.len - from, "a part lies inside");
         // SAFETY: the part lies inside the slice, which is borrowed for 'a; the caller keeps parts apart.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(from, len), len) }
     }
 }

@@ -145,7 +145,7 @@ impl Epilogue<f64> for Place {
 
 #[test]
 fn packed_is_the_same_and_an_epilogue_sees_each_element_once() {
-    for (m, n, k) in [(1, 1, 0), (5, 7, 3), (25, 65, 513), (40, 2100, 30)] {
+    for (m, n, k) in [(1, 1, 0), (5, 7, 3), (25, 65, 513), (40, 2100, 30), (130, 300, 1100), (96, 64, 40)] {
         let (a, b) = (numbers::<f64>(1, m * k), numbers::<f64>(2, k * n));
         let threads = Threads::new(2);
         let mut plain = vec![0.0; m * n];
@@ -162,6 +162,115 @@ fn packed_is_the_same_and_an_epilogue_sees_each_element_once() {
             assert_eq!(*c, plain + (1000 * (nth / n) + nth % n) as f64);
         }
     }
+}
+
+/// B as a source that exists nowhere whole.
+struct Written<'a>(Mat<'a, f64>);
+
+impl Source<f64> for Written<'_> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+    fn cols(&self) -> usize {
+        self.0.cols()
+    }
+    fn pack(&self, p: std::ops::Range<usize>, j: std::ops::Range<usize>, width: usize, out: &mut [f64]) {
+        self.0.pack(p, j, width, out);
+    }
+}
+
+#[test]
+fn operands_in_place_turned_over_or_packed_give_the_same_bits() {
+    let threads = Threads::new(2);
+    for (m, n, k) in [(1, 128, 784), (3, 37, 530), (32, 10, 20), (32, 128, 128), (48, 300, 33), (70, 20, 9)] {
+        for (a_order, b_order) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 3)] {
+            let (a, b) = (Case::<f64>::new(1, m, k, a_order), Case::<f64>::new(2, k, n, b_order));
+            let mut c = vec![vec![0.25; m * n]; 4];
+            let written = Written(b.mat());
+            let mut packed = Packed::default();
+            packed.pack(&threads, &b.mat());
+            gemm(&threads, 1.5, a.mat(), b.mat(), 0.5, MatMut::new(&mut c[0], m, n));
+            let operands = [Operand::Source(&b.mat()), Operand::Source(&written), Operand::Packed(&packed)];
+            for (operand, c) in operands.into_iter().zip(&mut c[1..]) {
+                gemm_with(&threads, 1.5, a.mat(), operand, 0.5, MatMut::new(c, m, n), &Place);
+            }
+            for (nth, plain) in c[0].iter().enumerate() {
+                let wanted = plain + (1000 * (nth / n) + nth % n) as f64;
+                assert_eq!([c[1][nth], c[2][nth], c[3][nth]], [wanted; 3], "{m}×{n}×{k} {a_order}{b_order}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stack_is_its_products() {
+    // Heads of attention: scores from rows that lie between those of other heads, and sums back between them.
+    for (heads, n, d) in [(1, 5, 3), (3, 40, 17), (8, 33, 16), (2, 0, 4)] {
+        let (q, v) = (numbers::<f32>(1, n * heads * d), numbers::<f32>(2, n * heads * d));
+        let head = |x: &'static [f32], h: usize| Mat::strided(&x[(h * d).min(x.len())..], n, d, heads * d, 1);
+        let (q, v): (&'static [f32], &'static [f32]) = (q.leak(), v.leak());
+        for threads in [1, 2, 3].map(Threads::new) {
+            let (mut scores, mut mixed) = (vec![f32::NAN; heads * n * n], vec![1.0; n * heads * d]);
+            let (queries, keys) = (Stack::new(head(q, 0), heads, d), Stack::new(head(v, 0).t(), heads, d));
+            let to = StackMut::new(&mut scores, (heads, n * n), (n, n), (n, 1));
+            gemm_batch(&threads, 0.5, queries, keys, 0.0, to);
+            let weights = Stack::new(Mat::new(&scores, n, n), heads, n * n);
+            let to = StackMut::new(&mut mixed, (heads, d), (n, d), (heads * d, 1));
+            gemm_batch(&threads, 1.0, weights, Stack::new(head(v, 0), heads, d), 1.0, to);
+            for h in 0..heads {
+                let (mut one, mut sum) = (vec![0.0; n * n], vec![1.0; n * d]);
+                gemm(&threads, 0.5, head(q, h), head(v, h).t(), 0.0, MatMut::new(&mut one, n, n));
+                assert_eq!(&scores[h * n * n..(h + 1) * n * n], one);
+                gemm(&threads, 1.0, Mat::new(&one, n, n), head(v, h), 1.0, MatMut::new(&mut sum, n, d));
+                for (i, sum) in sum.chunks_exact(d).enumerate() {
+                    assert_eq!(&mixed[(i * heads + h) * d..][..d], sum);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gram_matrix_is_the_product_and_symmetric() {
+    for (m, k) in [(0, 3), (1, 1), (13, 40), (100, 600), (150, 64)] {
+        for order in 0..4 {
+            let a = Case::<f32>::new(1, m, k, order);
+            for threads in [1, 2].map(Threads::new) {
+                for beta in [0.0, 0.5] {
+                    // Symmetric before.
+                    let old = |i: usize, j: usize| (i.min(j) * 31 + i.max(j)) as f32;
+                    let mut whole: Vec<f32> = (0..m * m).map(|at| old(at / m, at % m)).collect();
+                    let mut half = whole.clone();
+                    gemm(&threads, 2.0, a.mat(), a.mat().t(), beta, MatMut::new(&mut whole, m, m));
+                    gram(&threads, 2.0, a.mat(), beta, MatMut::new(&mut half, m, m));
+                    assert_eq!(whole, half);
+                    assert!((0..m * m).all(|at| half[at].to_bits() == half[at % m * m + at / m].to_bits()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn elements_of_c_never_coincide() {
+    assert!(
+        apart([(3, 1), (4, 3), (1, 0)]) && apart([(3, 8), (4, 2), (2, 1)]) && apart([(0, 0), (4, 0), (1, 0)])
+    );
+    assert!(!apart([(3, 1), (4, 2), (1, 0)]) && !apart([(2, 0), (1, 1), (1, 1)]));
+    // Two heads would overlap.
+    assert!(!apart([(2, 3), (5, 8), (4, 1)]));
+}
+
+#[test]
+#[should_panic(expected = "elements of C coincide")]
+fn overlapping_rows_of_c_are_refused() {
+    MatMut::strided(&mut [0.0f32; 8], 3, 3, 2, 1);
+}
+
+#[test]
+#[should_panic(expected = "does not fit its data")]
+fn strides_beyond_the_largest_number_are_refused() {
+    Mat::strided(&[0.0f32; 8], 3, 1, usize::MAX / 2 + 1, 1);
 }
 
 #[test]
