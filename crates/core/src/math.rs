@@ -18,6 +18,10 @@ pub trait Elementary: Sized + Copy {
     fn sigmoid(self) -> Self;
     /// ln(1 + eˣ), without overflow: within 3 ulp of the larger of the result and 1.
     fn softplus(self) -> Self;
+    /// tanh x: within 3 ulp.
+    fn tanh(self) -> Self;
+    /// erf x = 2/√π·∫₀ˣ e^(−t²) dt: within 4 ulp.
+    fn erf(self) -> Self;
 }
 
 macro_rules! elementary {
@@ -83,9 +87,77 @@ macro_rules! elementary {
                 let e = Elementary::exp(-self.abs());
                 (if self > 0.0 { self } else { 0.0 }) + e.log1p()
             }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                // Near 0 a rational function of x² (Cephes, tanh.c), elsewhere 1 − 2/(e²ˣ + 1).
+                let x = self;
+                let a = x.abs();
+                let z = x * x;
+                let p = (TANH_P[0] as $f * z + TANH_P[1] as $f) * z + TANH_P[2] as $f;
+                let q = ((z + TANH_Q[0] as $f) * z + TANH_Q[1] as $f) * z + TANH_Q[2] as $f;
+                let near = x + x * (z * (p / q));
+                let far = 1.0 - 2.0 / (Elementary::exp(a + a) + 1.0);
+                let far = if x < 0.0 { -far } else { far };
+                if a < 0.625 { near } else { far }
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                // Near 0 a rational function of x², elsewhere 1 − e^(−x²)·P(x)/Q(x) (Cephes, ndtr.c); 1 − erf 6 < 3e−17.
+                let x = self;
+                let a = x.abs();
+                let z = x * x;
+                let t = ERF_T.iter().fold(0.0, |s, &c| s * z + c as $f);
+                let u = ERF_U.iter().fold(1.0, |s, &c| s * z + c as $f);
+                let near = x * (t / u);
+                let b = if a > 6.0 { 6.0 } else { a };
+                let p = ERF_P.iter().fold(0.0, |s, &c| s * b + c as $f);
+                let q = ERF_Q.iter().fold(1.0, |s, &c| s * b + c as $f);
+                let far = 1.0 - Elementary::exp(-b * b) * (p / q);
+                let far = if x < 0.0 { -far } else { far };
+                let y = if a < 1.0 { near } else { far };
+                if x.is_nan() { x } else { y }
+            }
         }
     };
 }
+
+const TANH_P: [f64; 3] = [-9.643_991_794_250_523e-1, -9.928_772_310_019_185e1, -1.614_687_684_417_084_5e3];
+const TANH_Q: [f64; 3] = [1.128_116_784_916_329_3e2, 2.235_488_391_006_004_5e3, 4.844_063_053_251_255e3];
+const ERF_T: [f64; 5] = [
+    9.60497373987051638749e0,
+    9.00260197203842689217e1,
+    2.23200534594684319226e3,
+    7.00332514112805075473e3,
+    5.55923013010394962768e4,
+];
+const ERF_U: [f64; 5] = [
+    3.35617141647503099647e1,
+    5.21357949780152679795e2,
+    4.59432382970980127987e3,
+    2.26290000613890934246e4,
+    4.92673942608635921086e4,
+];
+const ERF_P: [f64; 9] = [
+    2.46196981473530512524e-10,
+    5.64189564831068821977e-1,
+    7.46321056442269912687e0,
+    4.86371970985681366614e1,
+    1.96520832956077098242e2,
+    5.26445194995477358631e2,
+    9.34528527171957607540e2,
+    1.02755188689515710272e3,
+    5.57535335369399327526e2,
+];
+const ERF_Q: [f64; 8] = [
+    1.32281951154744992508e1,
+    8.67072140885989742329e1,
+    3.54937778887819891062e2,
+    9.75708501743205489753e2,
+    1.82390916687909736289e3,
+    2.24633760818710981792e3,
+    1.65666309194161350182e3,
+    5.57535340817727675546e2,
+];
 
 /// ln(2ᵏ·m) from k and m, for one float type.
 macro_rules! ln_parts {
@@ -203,6 +275,8 @@ mod tests {
             .map(|x| (Elementary::softplus(x) - softplus(x)).abs() / ulp64(softplus(x).max(1.0)))
             .fold(0.0, f64::max);
         assert!(err <= 4.0, "{err}");
+        assert!(worst64(-30.0, 30.0, Elementary::tanh, libm::tanh) <= 4.0);
+        assert!(worst64(-8.0, 8.0, Elementary::erf, libm::erf) <= 5.0);
     }
 
     #[test]
@@ -212,6 +286,8 @@ mod tests {
         assert!(worst32(1e-3, 10.0, Elementary::ln, libm::log) <= 1.5);
         assert!(worst32(0.0, 100.0, Elementary::log1p, libm::log1p) <= 2.5);
         assert!(worst32(-80.0, 80.0, Elementary::sigmoid, |x| 1.0 / (1.0 + libm::exp(-x))) <= 3.0);
+        assert!(worst32(-30.0, 30.0, Elementary::tanh, libm::tanh) <= 3.0);
+        assert!(worst32(-8.0, 8.0, Elementary::erf, libm::erf) <= 4.0);
     }
 
     #[test]
@@ -233,6 +309,8 @@ mod tests {
             Elementary::ln(f64::NAN),
             Elementary::ln(-1.0),
             Elementary::sigmoid(f64::NAN),
+            Elementary::tanh(f64::NAN),
+            Elementary::erf(f64::NAN),
         ] {
             assert!(y.is_nan());
         }
