@@ -108,6 +108,7 @@ impl<N: Number> Workspace<N> {
             recording: true,
             tracking: true,
             swept: false,
+            training: true,
             draws: 0,
         }
     }
@@ -117,7 +118,7 @@ impl<N: Number> Workspace<N> {
     /// Numbers made inside a [scope](Tape::scope) are freed at its end, so that only a layer's own are alive at a time.
     pub fn evaluation<'a>(&'a mut self, layout: &'a Layout, theta: &'a [N]) -> Tape<'a, N> {
         let mut tape = self.tape(layout, theta);
-        (tape.recording, tape.tracking) = (false, false);
+        (tape.recording, tape.tracking, tape.training) = (false, false, false);
         tape
     }
 
@@ -212,6 +213,7 @@ pub struct Tape<'a, N: Number> {
     /// Whether a node needs a gradient is worked out.
     tracking: bool,
     swept: bool,
+    training: bool,
     draws: u64,
 }
 
@@ -342,6 +344,10 @@ impl<'a, N: Number> Tape<'a, N> {
     /// Whether operations are recorded.
     pub fn is_recording(&self) -> bool {
         self.recording
+    }
+    /// Whether the tape was started for training: by [`Workspace::tape`], not by [`Workspace::evaluation`].
+    pub fn is_training(&self) -> bool {
+        self.training
     }
     /// A number that differs from draw to draw of one tape, and is the same in each repetition: for random operations.
     pub fn draw(&mut self) -> u64 {
@@ -501,6 +507,14 @@ impl<'a, N: Number> Tape<'a, N> {
         block.copy_from_slice(self.value(x));
         let needs = self.w.nodes[x.id as usize].needs;
         self.push(shape, Value::Block(block), needs)
+    }
+
+    /// Frees a tensor's numbers where nothing is recorded; elsewhere does nothing. For chains of layers in evaluation.
+    pub fn release(&mut self, x: Var) {
+        self.inputs(&[]).node(x);
+        if !self.recording {
+            self.w.free(x.id as usize);
+        }
     }
 
     /// Runs `f` and forgets all but its result; the backward pass runs it again to find what it needs. Less memory for one more
