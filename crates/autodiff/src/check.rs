@@ -57,8 +57,12 @@ fn run<N: Number>(
         x[i] = tape.detach(x[i]);
     }
     if matches!(way, Way::Wrapped | Way::Twice) {
-        x.iter_mut().for_each(|x| *x = tape.neg(*x));
-        x.iter_mut().for_each(|x| *x = tape.neg(*x));
+        for x in x.iter_mut() {
+            *x = tape.neg(*x);
+        }
+        for x in x.iter_mut() {
+            *x = tape.neg(*x);
+        }
     }
     let mut y = f(&mut tape, &x);
     if way == Way::Twice {

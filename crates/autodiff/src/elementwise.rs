@@ -39,7 +39,11 @@ impl<N: Number, T: Function> Op<N> for Map<T> {
             1,
             COST,
             #[inline(always)]
-            |at, y| y.iter_mut().zip(&x[at..]).for_each(|(y, &x)| *y = function.value(x)),
+            |at, y| {
+                for (y, &x) in y.iter_mut().zip(&x[at..]) {
+                    *y = function.value(x);
+                }
+            },
         );
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
@@ -59,7 +63,11 @@ pub(crate) fn apply<N: Number, T: Function>(threads: &thalweg_core::Threads, fun
         1,
         COST,
         #[inline(always)]
-        |_, y| y.iter_mut().for_each(|y| *y = function.value(*y)),
+        |_, y| {
+            for y in y.iter_mut() {
+                *y = function.value(*y);
+            }
+        },
     );
 }
 
@@ -76,7 +84,11 @@ pub(crate) fn times_slope<N: Number, T: Function>(
         1,
         COST,
         #[inline(always)]
-        |at, dy| dy.iter_mut().zip(&saved[at..]).for_each(|(dy, &s)| *dy = *dy * function.slope(s)),
+        |at, dy| {
+            for (dy, &s) in dy.iter_mut().zip(&saved[at..]) {
+                *dy = *dy * function.slope(s);
+            }
+        },
     );
 }
 
@@ -142,8 +154,8 @@ impl Walk {
                 sizes[axes] = y[axis];
                 axes += 1;
             }
-            for k in 0..2 {
-                walk.strides[k][axes - 1] = strides[k][axis];
+            for (to, from) in walk.strides.iter_mut().zip(&strides) {
+                to[axes - 1] = from[axis];
             }
         }
         walk.shape = Shape::new(&sizes[..axes.max(1)]);
@@ -156,9 +168,7 @@ impl Walk {
         for axis in (0..self.shape.len() - 1).rev() {
             let i = row % self.shape[axis];
             row /= self.shape[axis];
-            for k in 0..2 {
-                at[k] += i * self.strides[k][axis];
-            }
+            at = [at[0] + i * self.strides[0][axis], at[1] + i * self.strides[1][axis]];
         }
         at
     }
@@ -174,18 +184,28 @@ impl Walk {
 fn along<N: Number, Y>(y: &mut [Y], a: &[N], b: &[N], step: [usize; 2], f: impl Fn(&mut Y, N, N)) {
     let n = y.len();
     match step {
-        [1, 1] => y.iter_mut().zip(&a[..n]).zip(&b[..n]).for_each(|((y, &a), &b)| f(y, a, b)),
+        [1, 1] => {
+            for ((y, &a), &b) in y.iter_mut().zip(&a[..n]).zip(&b[..n]) {
+                f(y, a, b);
+            }
+        }
         [1, _] => {
             let b = b[0];
-            y.iter_mut().zip(&a[..n]).for_each(|(y, &a)| f(y, a, b));
+            for (y, &a) in y.iter_mut().zip(&a[..n]) {
+                f(y, a, b);
+            }
         }
         [_, 1] => {
             let a = a[0];
-            y.iter_mut().zip(&b[..n]).for_each(|(y, &b)| f(y, a, b));
+            for (y, &b) in y.iter_mut().zip(&b[..n]) {
+                f(y, a, b);
+            }
         }
         _ => {
             let (a, b) = (a[0], b[0]);
-            y.iter_mut().for_each(|y| f(y, a, b));
+            for y in y.iter_mut() {
+                f(y, a, b);
+            }
         }
     }
 }
@@ -314,19 +334,27 @@ fn zip_slopes<N: Number, T: Pair>(
     match step {
         [1, 1] => {
             let rest = a[..n].iter().zip(&b[..n]).zip(&dy[..n]);
-            dx.iter_mut().zip(rest).for_each(|(dx, ((&a, &b), &dy))| each(dx, a, b, dy));
+            for (dx, ((&a, &b), &dy)) in dx.iter_mut().zip(rest) {
+                each(dx, a, b, dy);
+            }
         }
         [1, _] => {
             let b = b[0];
-            dx.iter_mut().zip(&a[..n]).zip(&dy[..n]).for_each(|((dx, &a), &dy)| each(dx, a, b, dy));
+            for ((dx, &a), &dy) in dx.iter_mut().zip(&a[..n]).zip(&dy[..n]) {
+                each(dx, a, b, dy);
+            }
         }
         [_, 1] => {
             let a = a[0];
-            dx.iter_mut().zip(&b[..n]).zip(&dy[..n]).for_each(|((dx, &b), &dy)| each(dx, a, b, dy));
+            for ((dx, &b), &dy) in dx.iter_mut().zip(&b[..n]).zip(&dy[..n]) {
+                each(dx, a, b, dy);
+            }
         }
         _ => {
             let (a, b) = (a[0], b[0]);
-            dx.iter_mut().zip(&dy[..n]).for_each(|(dx, &dy)| each(dx, a, b, dy));
+            for (dx, &dy) in dx.iter_mut().zip(&dy[..n]) {
+                each(dx, a, b, dy);
+            }
         }
     }
 }

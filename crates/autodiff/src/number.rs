@@ -18,8 +18,14 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
     /// The value alone.
     fn base(self) -> Self::Base;
     /// The value alone, in `f64`.
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self.base().to_f64()
+    }
+    /// Whether the value is NaN.
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.to_f64().is_nan()
     }
     /// eˣ.
     fn exp(self) -> Self;

@@ -90,7 +90,9 @@ mod tests {
                 let (mut y, mut z) = (vec![0usize; 3 * n], vec![0usize; n]);
                 let fill = |i: usize, y: &mut [usize]| {
                     for (k, y) in y.chunks_mut(3).enumerate() {
-                        y.iter_mut().for_each(|y| *y += i + k + 1);
+                        for y in y.iter_mut() {
+                            *y += i + k + 1;
+                        }
                     }
                 };
                 rows(&threads, &mut y, 3, SMALL, fill);

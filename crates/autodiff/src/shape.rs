@@ -54,7 +54,9 @@ impl Shape {
     pub fn without(self, axis: usize) -> Self {
         let mut sizes = [1; AXES];
         let rest = self.iter().enumerate().filter(|&(i, _)| i != axis);
-        rest.zip(&mut sizes).for_each(|((_, &size), to)| *to = size);
+        for ((_, &size), to) in rest.zip(&mut sizes) {
+            *to = size;
+        }
         Self { sizes, axes: self.axes - 1 }
     }
     /// `[outer, size, inner]`: the numbers before, along and behind `axis`.

@@ -24,8 +24,8 @@ pub fn sum_of<N: Number>(n: usize, f: impl Fn(usize) -> N) -> N {
     let mut lanes = [N::zero(); LANES];
     let whole = n / LANES * LANES;
     for i in (0..whole).step_by(LANES) {
-        for l in 0..LANES {
-            lanes[l] = lanes[l] + f(i + l);
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            *lane = *lane + f(i + l);
         }
     }
     for i in whole..n {
@@ -102,7 +102,9 @@ pub fn columns<N: Number>(b: &mut Backward<'_, N>, i: usize, dy: &[N], width: us
             for (part, rows) in parts.chunks_exact_mut(width).zip(blocks) {
                 part.fill(N::zero());
                 for row in rows.chunks_exact(width) {
-                    part.iter_mut().zip(row).for_each(|(part, &x)| *part = *part + x);
+                    for (part, &x) in part.iter_mut().zip(row) {
+                        *part = *part + x;
+                    }
                 }
             }
         },
@@ -113,7 +115,9 @@ pub fn columns<N: Number>(b: &mut Backward<'_, N>, i: usize, dy: &[N], width: us
             #[inline(always)]
             || {
                 for part in parts.chunks_exact(width) {
-                    dx.iter_mut().zip(part).for_each(|(dx, &x)| *dx = *dx + x);
+                    for (dx, &x) in dx.iter_mut().zip(part) {
+                        *dx = *dx + x;
+                    }
                 }
             },
         );

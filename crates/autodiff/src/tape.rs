@@ -68,7 +68,7 @@ pub struct Workspace<N: Number> {
     edges: Vec<Var>,
     codes: Vec<u32>,
     pool: Pool<N>,
-    shelf: Vec<(TypeId, Vec<Box<dyn Op<N>>>)>,
+    shelf: Vec<Shelf<N>>,
     serial: u32,
     multiply_adds: AtomicU64,
 }
@@ -193,6 +193,9 @@ impl<N: Number> Workspace<N> {
         }
     }
 }
+
+/// Boxes of operations of one type, to be used again.
+type Shelf<N> = (TypeId, Vec<Box<dyn Op<N>>>);
 
 type Closure<'a, N> = Box<dyn Fn(&mut Tape<'a, N>) -> Var + 'a>;
 
@@ -567,7 +570,9 @@ impl<'a, N: Number> Tape<'a, N> {
         self.keep(y);
         if self.needs_grad(y) {
             if let Value::Param(at) = self.w.nodes[y.id as usize].value {
-                grads[at..at + dy.len()].iter_mut().zip(dy).for_each(|(g, &dy)| *g = *g + dy);
+                for (g, &dy) in grads[at..at + dy.len()].iter_mut().zip(dy) {
+                    *g = *g + dy;
+                }
             } else {
                 let mut seed = self.w.pool.take(dy.len());
                 seed.copy_from_slice(dy);
@@ -631,11 +636,15 @@ impl<'a, N: Number> Tape<'a, N> {
         let slot = &mut self.w.grads[y.id as usize];
         match (slot, &self.w.nodes[y.id as usize].value) {
             (_, Value::Param(at)) => {
-                flat[*at..at + dy.len()].iter_mut().zip(dy.iter()).for_each(|(g, &dy)| *g = *g + dy);
+                for (g, &dy) in flat[*at..at + dy.len()].iter_mut().zip(dy.iter()) {
+                    *g = *g + dy;
+                }
                 self.w.pool.give(dy);
             }
             (Some(sum), _) => {
-                sum.iter_mut().zip(dy.iter()).for_each(|(g, &dy)| *g = *g + dy);
+                for (g, &dy) in sum.iter_mut().zip(dy.iter()) {
+                    *g = *g + dy;
+                }
                 self.w.pool.give(dy);
             }
             (slot, _) => *slot = Some(dy),

@@ -96,9 +96,13 @@ impl<N: Number> One<'_, N> {
                         }
                         // The first block: nothing to shrink.
                         let shrink = if least.lt(top[r]) { (top[r] - new).exp() } else { N::zero() };
-                        p.iter_mut().for_each(|p| *p = (*p - new).exp());
+                        for p in p.iter_mut() {
+                            *p = (*p - new).exp();
+                        }
                         sum[r] = sum[r] * shrink + sums::sum(p);
-                        y[r * e..][..e].iter_mut().for_each(|y| *y = *y * shrink);
+                        for y in y[r * e..][..e].iter_mut() {
+                            *y = *y * shrink;
+                        }
                         top[r] = new;
                     }
                 },
@@ -111,7 +115,9 @@ impl<N: Number> One<'_, N> {
             // A query that sees no key has a result of 0.
             let none = !least.lt(top[r]);
             let share = if none { N::zero() } else { N::one() / sum[r] };
-            y[r * e..][..e].iter_mut().for_each(|y| *y = *y * share);
+            for y in y[r * e..][..e].iter_mut() {
+                *y = *y * share;
+            }
             l[r] = if none { N::zero() } else { top[r] + sum[r].ln() };
         }
     }
@@ -129,7 +135,9 @@ impl<N: Number> One<'_, N> {
                 #[inline(always)]
                 || {
                     for r in 0..rows {
-                        p[r * KEYS..][..cols].iter_mut().for_each(|p| *p = (*p - l[r]).exp());
+                        for p in p[r * KEYS..][..cols].iter_mut() {
+                            *p = (*p - l[r]).exp();
+                        }
                     }
                 },
             );
@@ -150,7 +158,9 @@ impl<N: Number> One<'_, N> {
                     for r in 0..rows {
                         let dot = sums::dot(&y[r * e..][..e], &dy[r * e..][..e]);
                         let p = &p[r * KEYS..][..cols];
-                        ds[r * KEYS..].iter_mut().zip(p).for_each(|(ds, &p)| *ds = p * (*ds - dot));
+                        for (ds, &p) in ds[r * KEYS..].iter_mut().zip(p) {
+                            *ds = p * (*ds - dot);
+                        }
                     }
                 },
             );
@@ -244,16 +254,18 @@ impl<N: Number> Op<N> for Attention {
             all.fill(N::zero());
         }
         let mut start = 0;
-        for i in 0..3 {
+        for (i, part) in parts.into_iter().enumerate() {
             if let Some(slot) = b.grad(i) {
                 let dx = slot.zeroed();
-                if parts[i] > 0 {
-                    for (dx, all) in dx.chunks_exact_mut(parts[i]).zip(all.chunks_exact(width)) {
-                        dx.iter_mut().zip(&all[start..]).for_each(|(dx, &g)| *dx = *dx + g);
+                if part > 0 {
+                    for (dx, all) in dx.chunks_exact_mut(part).zip(all.chunks_exact(width)) {
+                        for (dx, &g) in dx.iter_mut().zip(&all[start..]) {
+                            *dx = *dx + g;
+                        }
                     }
                 }
             }
-            start += parts[i];
+            start += part;
         }
         b.give(all);
     }

@@ -70,7 +70,9 @@ impl<N: Number> Op<N> for ChannelMoments {
             |_, i| [x[i], N::zero()],
         );
         let (means, variances) = y.split_at_mut(c);
-        means.iter_mut().zip(sums.chunks_exact(2)).for_each(|(m, sum)| *m = sum[0] * share);
+        for (m, sum) in means.iter_mut().zip(sums.chunks_exact(2)) {
+            *m = sum[0] * share;
+        }
         over_channels(
             f.work.threads,
             all,
@@ -78,7 +80,9 @@ impl<N: Number> Op<N> for ChannelMoments {
             #[inline(always)]
             |k, i| [(x[i] - means[k]) * (x[i] - means[k]), N::zero()],
         );
-        variances.iter_mut().zip(sums.chunks_exact(2)).for_each(|(v, sum)| *v = sum[0] * share);
+        for (v, sum) in variances.iter_mut().zip(sums.chunks_exact(2)) {
+            *v = sum[0] * share;
+        }
         f.give(sums);
     }
     fn backward(&self, _: &mut Backward<'_, N>, _: &mut Block<N>) {
@@ -140,7 +144,9 @@ impl<N: Number> Op<N> for BatchNorm {
                     }
                     for (k, (y, x)) in y.chunks_exact_mut(s).zip(x.chunks_exact(s)).enumerate() {
                         let (m, a, b) = (means[k], scale[k], beta.map_or(N::zero(), |b| b[k]));
-                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - m) * a + b);
+                        for (y, &x) in y.iter_mut().zip(x) {
+                            *y = (x - m) * a + b;
+                        }
                     }
                 }
             },
@@ -171,7 +177,9 @@ impl<N: Number> Op<N> for BatchNorm {
         for (k, i) in [self.gamma, self.beta].into_iter().enumerate() {
             if let Some(slot) = i.and_then(|i| b.grad(i)) {
                 let pairs = slot.zeroed().iter_mut().zip(sums.chunks_exact(2));
-                pairs.for_each(|(dx, sum)| *dx = *dx + sum[k]);
+                for (dx, sum) in pairs {
+                    *dx = *dx + sum[k];
+                }
             }
         }
         if b.wants(0) {

@@ -50,7 +50,9 @@ impl<N: Number> Op<N> for Concat {
                 let dx = slot.zeroed();
                 for o in 0..outer {
                     let parts = dx[o * part..][..part].iter_mut().zip(&dy[o * row + at..]);
-                    parts.for_each(|(dx, &dy)| *dx = *dx + dy);
+                    for (dx, &dy) in parts {
+                        *dx = *dx + dy;
+                    }
                 }
             }
             at += part;

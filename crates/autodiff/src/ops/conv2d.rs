@@ -141,7 +141,9 @@ impl Sizes {
                 let len = to.len();
                 to.copy_from_slice(&x[from..][..len]);
             } else {
-                to.iter_mut().enumerate().for_each(|(q, to)| *to = x[from + q * stride]);
+                for (q, to) in to.iter_mut().enumerate() {
+                    *to = x[from + q * stride];
+                }
             }
         });
     }
@@ -153,7 +155,9 @@ impl Sizes {
             let Some((to, run)) = source else { return };
             let from = &columns[at + run.start..at + run.end];
             if stride == 1 {
-                x[to..].iter_mut().zip(from).for_each(|(x, &c)| *x = *x + c);
+                for (x, &c) in x[to..].iter_mut().zip(from) {
+                    *x = *x + c;
+                }
             } else {
                 for (q, &c) in from.iter().enumerate() {
                     x[to + q * stride] = x[to + q * stride] + c;
@@ -196,7 +200,9 @@ impl<N: Number> Op<N> for Conv {
                 let mut beta = N::zero();
                 if let Some(bias) = bias {
                     let bias = &bias[g * out_group..];
-                    y.chunks_exact_mut(places).zip(bias).for_each(|(y, &b)| y.fill(b));
+                    for (y, &b) in y.chunks_exact_mut(places).zip(bias) {
+                        y.fill(b);
+                    }
                     beta = N::one();
                 }
                 let columns: &[N] = if s.is_plain() {
@@ -217,10 +223,12 @@ impl<N: Number> Op<N> for Conv {
             }
         };
         runs(work.threads, (y, image, run), (&mut columns, size), |first, y, columns| {
-            y.chunks_exact_mut(image).enumerate().for_each(|(i, y)| each(first + i, y, columns));
+            for (i, y) in y.chunks_exact_mut(image).enumerate() {
+                each(first + i, y, columns);
+            }
         });
         f.give(columns);
-        if f.recording && !self.activation.from_result() {
+        if f.recording && !self.activation.uses_result() {
             let mut z = f.take(y.len());
             z.copy_from_slice(y);
             f.save(0, z);
@@ -236,7 +244,7 @@ impl<N: Number> Op<N> for Conv {
         let (groups, depth, places) = (s.window.groups, s.depth(), s.places());
         let (in_group, out_group) = (s.c / groups * s.h * s.w, s.o / groups);
         if self.activation != Activation::Identity {
-            let saved = if self.activation.from_result() { b.y() } else { b.saved(0) };
+            let saved = if self.activation.uses_result() { b.y() } else { b.saved(0) };
             self.activation.times_slope(work.threads, saved, dy);
         }
         let dy: &[N] = dy;
@@ -291,7 +299,9 @@ impl<N: Number> Op<N> for Conv {
             if let Some(slot) = b.grad(1) {
                 let dk = slot.zeroed();
                 for part in parts.chunks_exact(kernel.len()) {
-                    dk.iter_mut().zip(part).for_each(|(dk, &p)| *dk = *dk + p);
+                    for (dk, &p) in dk.iter_mut().zip(part) {
+                        *dk = *dk + p;
+                    }
                 }
             }
             b.give(parts);

@@ -43,7 +43,7 @@ pub enum Activation {
 
 impl Activation {
     /// Whether the slope is worked out from the result; else the input has to be kept.
-    pub(crate) fn from_result(self) -> bool {
+    pub(crate) fn uses_result(self) -> bool {
         use Activation as A;
         match self {
             A::Identity => true,
@@ -116,12 +116,14 @@ impl<N: Number> Op<N> for Dense {
         let mut beta = N::zero();
         if self.bias && out > 0 {
             let b = f.x(2);
-            y.chunks_exact_mut(out).for_each(|y| y.copy_from_slice(b));
+            for y in y.chunks_exact_mut(out) {
+                y.copy_from_slice(b);
+            }
             beta = N::one();
         }
         let c = ViewMut::new(y, n, out);
         f.work.product(N::one(), View::new(x, n, input), View::new(w, out, input).t(), beta, c);
-        if f.recording && !self.activation.from_result() {
+        if f.recording && !self.activation.uses_result() {
             let mut z = f.take(y.len());
             z.copy_from_slice(y);
             f.save(0, z);
@@ -133,7 +135,7 @@ impl<N: Number> Op<N> for Dense {
         let [out, input] = [b.shape(1)[0], b.shape(1)[1]];
         let n = b.shape(0).rows();
         if self.activation != Activation::Identity {
-            let saved = if self.activation.from_result() { b.y() } else { b.saved(0) };
+            let saved = if self.activation.uses_result() { b.y() } else { b.saved(0) };
             self.activation.times_slope(work.threads, saved, dy);
         }
         if self.bias {

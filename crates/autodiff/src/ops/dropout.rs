@@ -37,14 +37,20 @@ impl<N: Number> Op<N> for Dropout {
             }
         };
         parallel::rows(f.work.threads, &mut mask[..whole], BLOCK, 32 * BLOCK, |at, mask| {
-            mask.chunks_exact_mut(BLOCK).enumerate().for_each(|(i, mask)| fill(at + i, mask));
+            for (i, mask) in mask.chunks_exact_mut(BLOCK).enumerate() {
+                fill(at + i, mask);
+            }
         });
         fill(whole / BLOCK, &mut mask[whole..]);
-        y.iter_mut().zip(x).zip(mask.iter()).for_each(|((y, &x), &m)| *y = m * x);
+        for ((y, &x), &m) in y.iter_mut().zip(x).zip(mask.iter()) {
+            *y = m * x;
+        }
         f.save(0, mask);
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        dy.iter_mut().zip(b.saved(0)).for_each(|(dy, &m)| *dy = m * *dy);
+        for (dy, &m) in dy.iter_mut().zip(b.saved(0)) {
+            *dy = m * *dy;
+        }
         b.pass(0, dy);
     }
 }

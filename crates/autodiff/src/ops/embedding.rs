@@ -60,7 +60,9 @@ impl<N: Number> Op<N> for Embedding {
         let dx = slot.zeroed();
         for (i, &row) in rows.iter().enumerate() {
             let pairs = dx[row as usize * d..][..d].iter_mut().zip(&dy[i * d..]);
-            pairs.for_each(|(dx, &dy)| *dx = *dx + dy);
+            for (dx, &dy) in pairs {
+                *dx = *dx + dy;
+            }
         }
     }
 }
@@ -86,11 +88,15 @@ impl<N: Number> Op<N> for EmbeddingBag {
         for i in 0..starts.len() {
             let (bag, y) = (bag(rows, starts, i), &mut y[i * d..][..d]);
             for &row in bag {
-                y.iter_mut().zip(&table[row as usize * d..]).for_each(|(y, &x)| *y = *y + x);
+                for (y, &x) in y.iter_mut().zip(&table[row as usize * d..]) {
+                    *y = *y + x;
+                }
             }
             if self.mean && bag.len() > 1 {
                 let share = N::from_f64(1.0 / bag.len() as f64);
-                y.iter_mut().for_each(|y| *y = *y * share);
+                for y in y.iter_mut() {
+                    *y = *y * share;
+                }
             }
         }
     }
@@ -103,7 +109,9 @@ impl<N: Number> Op<N> for EmbeddingBag {
             let share = N::from_f64(if self.mean { 1.0 / bag.len().max(1) as f64 } else { 1.0 });
             for &row in bag {
                 let pairs = dx[row as usize * d..][..d].iter_mut().zip(&dy[i * d..]);
-                pairs.for_each(|(dx, &dy)| *dx = *dx + share * dy);
+                for (dx, &dy) in pairs {
+                    *dx = *dx + share * dy;
+                }
             }
         }
     }

@@ -100,7 +100,9 @@ impl<N: Number> Op<N> for Gru {
         }
         back.give(gates);
         for (dy, saved) in dy.chunks_exact_mut(k).zip(saved.chunks_exact(3 * k)) {
-            dy.iter_mut().zip(&saved[k..]).for_each(|(dy, &z)| *dy = *dy * z);
+            for (dy, &z) in dy.iter_mut().zip(&saved[k..]) {
+                *dy = *dy * z;
+            }
         }
         back.pass(2, dy);
     }

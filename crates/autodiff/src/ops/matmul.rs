@@ -67,7 +67,9 @@ fn products<N: Number>(
     }
     let alone = Threads::serial();
     parallel::rows(work.threads, c, m * n, m * n * k, |at, c| {
-        c.chunks_exact_mut(m * n).enumerate().for_each(|(i, c)| one(&alone, at + i, c));
+        for (i, c) in c.chunks_exact_mut(m * n).enumerate() {
+            one(&alone, at + i, c);
+        }
     });
 }
 

@@ -31,7 +31,7 @@ impl<N: Number> Op<N> for Max {
             let mut best = 0;
             for j in 1..k {
                 let (top, x) = (x[at + best * inner], x[at + j * inner]);
-                if top.lt(x) || (x != x && top == top) {
+                if top.lt(x) || (x.is_nan() && !top.is_nan()) {
                     best = j;
                 }
             }

@@ -38,7 +38,9 @@ impl<N: Number> Op<N> for Pad {
         let dx = slot.zeroed();
         for o in 0..outer {
             let parts = dx[o * part..][..part].iter_mut().zip(&dy[o * row + self.before * inner..]);
-            parts.for_each(|(dx, &dy)| *dx = *dx + dy);
+            for (dx, &dy) in parts {
+                *dx = *dx + dy;
+            }
         }
     }
 }

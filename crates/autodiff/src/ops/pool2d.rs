@@ -85,7 +85,7 @@ impl<N: Number> Op<N> for MaxPool {
                     for row in rows {
                         for j in row * w + columns.start..row * w + columns.end {
                             let (top, x) = (x[best], x[j]);
-                            best = if top.lt(x) || (x != x && top == top) { j } else { best };
+                            best = if top.lt(x) || (x.is_nan() && !top.is_nan()) { j } else { best };
                         }
                     }
                     *y = x[best];

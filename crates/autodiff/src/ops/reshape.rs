@@ -56,7 +56,9 @@ impl<N: Number> Op<N> for Slice {
         let dx = slot.zeroed();
         for i in 0..outer {
             let at = (i * k + self.from) * inner;
-            dx[at..at + part].iter_mut().zip(&dy[i * part..]).for_each(|(dx, &dy)| *dx = *dx + dy);
+            for (dx, &dy) in dx[at..at + part].iter_mut().zip(&dy[i * part..]) {
+                *dx = *dx + dy;
+            }
         }
     }
 }

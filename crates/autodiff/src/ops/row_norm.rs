@@ -45,7 +45,9 @@ impl RowNorm {
     /// x̂ ← (x − μ)·r.
     #[inline(always)]
     fn standard<N: Number>(x: &[N], mean: N, scale: N, to: &mut [N]) {
-        to.iter_mut().zip(x).for_each(|(to, &x)| *to = (x - mean) * scale);
+        for (to, &x) in to.iter_mut().zip(x) {
+            *to = (x - mean) * scale;
+        }
     }
 }
 
@@ -88,15 +90,21 @@ impl<N: Number> Op<N> for RowNorm {
                     let first = this.channel(at + i);
                     if this.span == 1 {
                         if let Some(gamma) = gamma {
-                            y.iter_mut().zip(&gamma[first..]).for_each(|(y, &g)| *y = g * *y);
+                            for (y, &g) in y.iter_mut().zip(&gamma[first..]) {
+                                *y = g * *y;
+                            }
                         }
                         if let Some(beta) = beta {
-                            y.iter_mut().zip(&beta[first..]).for_each(|(y, &b)| *y = *y + b);
+                            for (y, &b) in y.iter_mut().zip(&beta[first..]) {
+                                *y = *y + b;
+                            }
                         }
                     } else {
                         this.runs(at + i, |c, run| {
                             let (g, b) = (gamma.map_or(N::one(), |g| g[c]), beta.map_or(N::zero(), |b| b[c]));
-                            y[run].iter_mut().for_each(|y| *y = g * *y + b);
+                            for y in y[run].iter_mut() {
+                                *y = g * *y + b;
+                            }
                         });
                     }
                 }
@@ -155,7 +163,9 @@ impl<N: Number> Op<N> for RowNorm {
                 let dx = slot.zeroed();
                 for part in parts.chunks_exact(2 * channels) {
                     let part = &part[k * channels..][..channels];
-                    dx.iter_mut().zip(part).for_each(|(dx, &p)| *dx = *dx + p);
+                    for (dx, &p) in dx.iter_mut().zip(part) {
+                        *dx = *dx + p;
+                    }
                 }
             }
             b.give(parts);
@@ -179,7 +189,9 @@ impl<N: Number> Op<N> for RowNorm {
                     if let Some(gamma) = gamma {
                         let first = this.channel(i);
                         if this.span == 1 {
-                            dy.iter_mut().zip(&gamma[first..]).for_each(|(dy, &g)| *dy = g * *dy);
+                            for (dy, &g) in dy.iter_mut().zip(&gamma[first..]) {
+                                *dy = g * *dy;
+                            }
                         } else {
                             this.runs(i, |c, run| dy[run].iter_mut().for_each(|dy| *dy = gamma[c] * *dy));
                         }

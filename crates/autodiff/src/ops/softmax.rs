@@ -32,9 +32,13 @@ impl<N: Number> Op<N> for Softmax {
             |at, y| {
                 for (y, x) in y.chunks_exact_mut(k).zip(x[at * k..].chunks_exact(k)) {
                     let top = sums::max(x);
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - top).exp());
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = (x - top).exp();
+                    }
                     let share = N::one() / sums::sum(y);
-                    y.iter_mut().for_each(|y| *y = *y * share);
+                    for y in y.iter_mut() {
+                        *y = *y * share;
+                    }
                 }
             },
         );
@@ -50,7 +54,9 @@ impl<N: Number> Op<N> for Softmax {
             |at, dy| {
                 for (dy, y) in dy.chunks_exact_mut(k).zip(y[at * k..].chunks_exact(k)) {
                     let dot = sums::dot(y, dy);
-                    dy.iter_mut().zip(y).for_each(|(dy, &y)| *dy = y * (*dy - dot));
+                    for (dy, &y) in dy.iter_mut().zip(y) {
+                        *dy = y * (*dy - dot);
+                    }
                 }
             },
         );
@@ -76,9 +82,13 @@ impl<N: Number> Op<N> for LogSoftmax {
             |at, y| {
                 for (y, x) in y.chunks_exact_mut(k).zip(x[at * k..].chunks_exact(k)) {
                     let top = sums::max(x);
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - top).exp());
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = (x - top).exp();
+                    }
                     let log = sums::sum(y).ln();
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - top) - log);
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = (x - top) - log;
+                    }
                 }
             },
         );
@@ -94,7 +104,9 @@ impl<N: Number> Op<N> for LogSoftmax {
             |at, dy| {
                 for (dy, y) in dy.chunks_exact_mut(k).zip(y[at * k..].chunks_exact(k)) {
                     let sum = sums::sum(dy);
-                    dy.iter_mut().zip(y).for_each(|(dy, &y)| *dy = *dy - y.exp() * sum);
+                    for (dy, &y) in dy.iter_mut().zip(y) {
+                        *dy = *dy - y.exp() * sum;
+                    }
                 }
             },
         );

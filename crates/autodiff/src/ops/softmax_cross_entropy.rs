@@ -72,10 +72,14 @@ impl<N: Number> Op<N> for SoftmaxCrossEntropy {
                 for (i, ((x, &label), (p, loss))) in rows.zip(results).enumerate() {
                     let label = label as usize;
                     let top = sums::max(x);
-                    p.iter_mut().zip(x).for_each(|(p, &x)| *p = (x - top).exp());
+                    for (p, &x) in p.iter_mut().zip(x) {
+                        *p = (x - top).exp();
+                    }
                     let sum = sums::sum(p);
                     let share = N::one() / sum;
-                    p.iter_mut().for_each(|p| *p = *p * share);
+                    for p in p.iter_mut() {
+                        *p = *p * share;
+                    }
                     let log = sum.ln();
                     // ln Σⱼ e^xⱼ − xₖ, the large parts first.
                     let surprise = |j: usize| log - (x[j] - top);
@@ -115,12 +119,18 @@ impl<N: Number> Op<N> for SoftmaxCrossEntropy {
                     let hit = rest * c(label as usize);
                     let total = hit + all;
                     if fresh {
-                        dx.iter_mut().zip(p).for_each(|(dx, &p)| *dx = w * (p * total));
+                        for (dx, &p) in dx.iter_mut().zip(p) {
+                            *dx = w * (p * total);
+                        }
                     } else {
-                        dx.iter_mut().zip(p).for_each(|(dx, &p)| *dx = *dx + w * (p * total));
+                        for (dx, &p) in dx.iter_mut().zip(p) {
+                            *dx = *dx + w * (p * total);
+                        }
                     }
                     if self.smoothing > 0.0 {
-                        dx.iter_mut().enumerate().for_each(|(j, dx)| *dx = *dx - w * (spread * c(j)));
+                        for (j, dx) in dx.iter_mut().enumerate() {
+                            *dx = *dx - w * (spread * c(j));
+                        }
                     }
                     dx[label as usize] = dx[label as usize] - w * hit;
                 }

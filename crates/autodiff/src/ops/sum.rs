@@ -28,7 +28,9 @@ impl<N: Number> Op<N> for SumAll {
         if slot.fresh {
             slot.grad.fill(dy);
         } else {
-            slot.grad.iter_mut().for_each(|dx| *dx = *dx + dy);
+            for dx in slot.grad.iter_mut() {
+                *dx = *dx + dy;
+            }
         }
     }
 }
@@ -65,15 +67,21 @@ impl<N: Number> Op<N> for SumAxis {
             |at, y| {
                 let blocks = x[at * k * inner..].chunks_exact(k * inner);
                 if inner == 1 {
-                    y.iter_mut().zip(blocks).for_each(|(y, x)| *y = c * sums::sum(x));
+                    for (y, x) in y.iter_mut().zip(blocks) {
+                        *y = c * sums::sum(x);
+                    }
                     return;
                 }
                 for (y, x) in y.chunks_exact_mut(inner).zip(blocks) {
                     y.fill(N::zero());
                     for x in x.chunks_exact(inner) {
-                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = *y + x);
+                        for (y, &x) in y.iter_mut().zip(x) {
+                            *y = *y + x;
+                        }
                     }
-                    y.iter_mut().for_each(|y| *y = c * *y);
+                    for y in y.iter_mut() {
+                        *y = c * *y;
+                    }
                 }
             },
         );
