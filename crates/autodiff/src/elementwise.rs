@@ -274,6 +274,9 @@ impl<N: Number, T: Pair> Op<N> for Zip<T> {
                 // Not repeated: every number of dy has its own place, in the same order.
                 let fresh = slot.fresh;
                 let dy: &[N] = dy;
+                // Rows of one number where nothing is repeated at all, so that any cut will do.
+                let flat = walk.shape.len() == 1 && step == [1, 1];
+                let width = if flat { 1 } else { width };
                 parallel::rows(
                     threads,
                     slot.grad,
@@ -281,13 +284,14 @@ impl<N: Number, T: Pair> Op<N> for Zip<T> {
                     width * COST,
                     #[inline(always)]
                     |at, dx| {
+                        if flat {
+                            zip_slopes(function, k, fresh, dx, &xa[at..], &xb[at..], &dy[at..], step);
+                            return;
+                        }
                         let rows = dx.chunks_exact_mut(width).zip(dy[at * width..].chunks_exact(width));
                         for (i, (dx, dy)) in rows.enumerate() {
                             let [p, q] = walk.start(at + i);
-                            if fresh {
-                                dx.fill(N::zero());
-                            }
-                            zip_slopes(function, k, dx, &xa[p..], &xb[q..], dy, step);
+                            zip_slopes(function, k, fresh, dx, &xa[p..], &xb[q..], dy, step);
                         }
                     },
                 );
@@ -302,7 +306,16 @@ impl<N: Number, T: Pair> Op<N> for Zip<T> {
                         let [p, q] = walk.start(row);
                         let at = [p, q][k];
                         if step[k] == 1 {
-                            zip_slopes(function, k, &mut dx[at..at + width], &xa[p..], &xb[q..], dy, step);
+                            zip_slopes(
+                                function,
+                                k,
+                                false,
+                                &mut dx[at..at + width],
+                                &xa[p..],
+                                &xb[q..],
+                                dy,
+                                step,
+                            );
                         } else {
                             let mut sum = N::zero();
                             for (j, &dy) in dy.iter().enumerate() {
@@ -318,11 +331,30 @@ impl<N: Number, T: Pair> Op<N> for Zip<T> {
     }
 }
 
-/// `dx += ∂f/∂(input k)·dy` along a row.
+/// `dx += ∂f/∂(input k)·dy` along a row; `=` if fresh.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "one call for each of the few loops that it stands for")]
 fn zip_slopes<N: Number, T: Pair>(
     function: T,
     k: usize,
+    fresh: bool,
+    dx: &mut [N],
+    a: &[N],
+    b: &[N],
+    dy: &[N],
+    step: [usize; 2],
+) {
+    match (k, fresh) {
+        (0, true) => zip_slope::<N, T, 0, true>(function, dx, a, b, dy, step),
+        (0, false) => zip_slope::<N, T, 0, false>(function, dx, a, b, dy, step),
+        (_, true) => zip_slope::<N, T, 1, true>(function, dx, a, b, dy, step),
+        (_, false) => zip_slope::<N, T, 1, false>(function, dx, a, b, dy, step),
+    }
+}
+
+#[inline(always)]
+fn zip_slope<N: Number, T: Pair, const K: usize, const FRESH: bool>(
+    function: T,
     dx: &mut [N],
     a: &[N],
     b: &[N],
@@ -330,11 +362,13 @@ fn zip_slopes<N: Number, T: Pair>(
     step: [usize; 2],
 ) {
     let n = dx.len();
-    let each = |dx: &mut N, a: N, b: N, dy: N| *dx = *dx + function.slopes(a, b)[k] * dy;
+    let each = |dx: &mut N, a: N, b: N, dy: N| {
+        let slope = function.slopes(a, b)[K] * dy;
+        *dx = if FRESH { slope } else { *dx + slope };
+    };
     match step {
         [1, 1] => {
-            let rest = a[..n].iter().zip(&b[..n]).zip(&dy[..n]);
-            for (dx, ((&a, &b), &dy)) in dx.iter_mut().zip(rest) {
+            for (dx, ((&a, &b), &dy)) in dx.iter_mut().zip(a[..n].iter().zip(&b[..n]).zip(&dy[..n])) {
                 each(dx, a, b, dy);
             }
         }

@@ -1,6 +1,7 @@
 //! Sums with a fixed order of additions.
 
 use std::array;
+use std::ops::Range;
 
 use thalweg_core::math::LANES;
 use thalweg_core::{Threads, isa};
@@ -37,14 +38,40 @@ pub fn sum_of<N: Number>(n: usize, f: impl Fn(usize) -> N) -> N {
 /// Σ x, in the lanes and the tree of [`sum_of`].
 #[inline(always)]
 pub fn sum<N: Number>(x: &[N]) -> N {
-    sum_of(x.len(), |i| x[i])
+    sum_pairs(
+        x,
+        x,
+        #[inline(always)]
+        |x, _| x,
+    )
+}
+
+/// Σ f(a, b) over pairs, in the lanes and the tree of [`sum_of`].
+#[inline(always)]
+pub fn sum_pairs<N: Number>(a: &[N], b: &[N], f: impl Fn(N, N) -> N) -> N {
+    let mut lanes = [N::zero(); LANES];
+    let (a8, a_rest) = a.as_chunks::<LANES>();
+    let (b8, b_rest) = b[..a.len()].as_chunks::<LANES>();
+    for (a, b) in a8.iter().zip(b8) {
+        for l in 0..LANES {
+            lanes[l] = lanes[l] + f(a[l], b[l]);
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane = *lane + f(a, b);
+    }
+    join(lanes)
 }
 
 /// Σ a·b, in the lanes and the tree of [`sum_of`].
 #[inline(always)]
 pub fn dot<N: Number>(a: &[N], b: &[N]) -> N {
-    let b = &b[..a.len()];
-    sum_of(a.len(), |i| a[i] * b[i])
+    sum_pairs(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a * b,
+    )
 }
 
 /// The largest of the numbers, −∞ of none; NaN counts for nothing.
@@ -63,6 +90,17 @@ pub fn max<N: Number>(x: &[N]) -> N {
 
 /// Σ f(i) for i in 0..n on several threads: blocks that depend on n alone, joined in order.
 pub fn long_sum<N: Number>(threads: &Threads, n: usize, f: impl Fn(usize) -> N + Sync) -> N {
+    long_sum_by(
+        threads,
+        n,
+        #[inline(always)]
+        |block| sum_of(block.len(), |i| f(block.start + i)),
+    )
+}
+
+/// The same from the sums of blocks, which `f` finds.
+#[inline(always)]
+pub fn long_sum_by<N: Number>(threads: &Threads, n: usize, f: impl Fn(Range<usize>) -> N + Sync) -> N {
     let block = BLOCK.max(n.div_ceil(BLOCKS)).max(1);
     let mut parts: [N; BLOCKS] = array::from_fn(|_| N::zero());
     parallel::rows(
@@ -74,7 +112,7 @@ pub fn long_sum<N: Number>(threads: &Threads, n: usize, f: impl Fn(usize) -> N +
         |at, parts| {
             for (k, part) in parts.iter_mut().enumerate() {
                 let start = (at + k) * block;
-                *part = sum_of(block.min(n - start), |i| f(start + i));
+                *part = f(start..n.min(start + block));
             }
         },
     );

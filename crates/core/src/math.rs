@@ -43,8 +43,8 @@ macro_rules! elementary {
                 // 2ᵏ in two factors: k reaches one above the largest exponent.
                 let ki = (shifted.to_bits() as $ibits).wrapping_sub(($shift as $f).to_bits() as $ibits);
                 let half = ki >> 1;
-                let pow = |n: $ibits| $f::from_bits(((n + $bias) as $bits) << $mant);
-                let y = e * pow(half) * pow(ki - half);
+                let pow = |n: $ibits| $f::from_bits((n.wrapping_add($bias) as $bits) << $mant);
+                let y = e * pow(half) * pow(ki.wrapping_sub(half));
                 let y = if x > $exp_max { $f::INFINITY } else { y };
                 let y = if x < $exp_min { 0.0 } else { y };
                 if x.is_nan() { x } else { y }

@@ -33,16 +33,28 @@ impl<N: Number, T: Pair> Op<N> for Loss<T> {
         Shape::SCALAR
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let (a, b, function) = (f.x(0), f.x(1), self.0);
+        let (a, b, function, threads) = (f.x(0), f.x(1), self.0, f.work.threads);
         if f.count() < 3 {
-            y[0] = sums::long_sum(f.work.threads, a.len(), |i| function.value(a[i], b[i]));
+            y[0] = sums::long_sum_by(
+                threads,
+                a.len(),
+                #[inline(always)]
+                |block| {
+                    sums::sum_pairs(
+                        &a[block.clone()],
+                        &b[block],
+                        #[inline(always)]
+                        |a, b| function.value(a, b),
+                    )
+                },
+            );
             return;
         }
         let weights = f.x(2);
         let width = a.len().checked_div(weights.len()).unwrap_or(0);
-        y[0] = sums::long_sum(f.work.threads, weights.len(), |i| {
+        y[0] = sums::long_sum(threads, weights.len(), |i| {
             let (a, b) = (&a[i * width..][..width], &b[i * width..][..width]);
-            weights[i] * sums::sum_of(width, |j| function.value(a[j], b[j]))
+            weights[i] * sums::sum_pairs(a, b, |a, b| function.value(a, b))
         });
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
@@ -60,17 +72,33 @@ impl<N: Number, T: Pair> Op<N> for Loss<T> {
                 8 * width,
                 #[inline(always)]
                 |at, dx| {
-                    let pairs =
-                        xa[at * width..].chunks_exact(width).zip(xb[at * width..].chunks_exact(width));
-                    for (i, (dx, (a, b))) in dx.chunks_exact_mut(width).zip(pairs).enumerate() {
-                        let c = weights.map_or(dl, |w| dl * w[at + i]);
-                        for ((dx, &a), &b) in dx.iter_mut().zip(a).zip(b) {
-                            let slope = c * function.slopes(a, b)[k];
-                            *dx = if fresh { slope } else { *dx + slope };
-                        }
+                    let (a, b) = (&xa[at * width..][..dx.len()], &xb[at * width..][..dx.len()]);
+                    let Some(weights) = weights else {
+                        add_slopes(function, k, fresh, dl, dx, a, b);
+                        return;
+                    };
+                    let rows = a.chunks_exact(width).zip(b.chunks_exact(width)).zip(&weights[at..]);
+                    for (dx, ((a, b), &w)) in dx.chunks_exact_mut(width).zip(rows) {
+                        add_slopes(function, k, fresh, dl * w, dx, a, b);
                     }
                 },
             );
+        }
+    }
+}
+
+/// `dx += c·∂f/∂(input k)`; `=` if fresh.
+#[inline(always)]
+fn add_slopes<N: Number, T: Pair>(function: T, k: usize, fresh: bool, c: N, dx: &mut [N], a: &[N], b: &[N]) {
+    if k == 0 {
+        for ((dx, &a), &b) in dx.iter_mut().zip(a).zip(b) {
+            let slope = c * function.slopes(a, b)[0];
+            *dx = if fresh { slope } else { *dx + slope };
+        }
+    } else {
+        for ((dx, &a), &b) in dx.iter_mut().zip(a).zip(b) {
+            let slope = c * function.slopes(a, b)[1];
+            *dx = if fresh { slope } else { *dx + slope };
         }
     }
 }

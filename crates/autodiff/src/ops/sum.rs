@@ -20,7 +20,13 @@ impl<N: Number> Op<N> for SumAll {
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
         let x = f.x(0);
-        y[0] = N::from_f64(self.c) * sums::long_sum(f.work.threads, x.len(), |i| x[i]);
+        y[0] = N::from_f64(self.c)
+            * sums::long_sum_by(
+                f.work.threads,
+                x.len(),
+                #[inline(always)]
+                |block| sums::sum(&x[block]),
+            );
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
         let dy = N::from_f64(self.c) * dy[0];
