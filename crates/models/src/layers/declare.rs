@@ -61,6 +61,8 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Declare {
     prefix: String,
+    /// How many tokens there are, while nobody has embedded them.
+    tokens: Option<usize>,
     tensors: Vec<(Declared, Kind, Init)>,
     /// Numbers so far.
     count: usize,
@@ -82,6 +84,7 @@ impl Declare {
     pub fn new() -> Self {
         Self {
             prefix: String::new(),
+            tokens: None,
             tensors: Vec::new(),
             count: 0,
             statistics: Vec::new(),
@@ -134,6 +137,18 @@ impl Declare {
         let result = f(self);
         self.prefix.truncate(before);
         result
+    }
+    /// Rows are tokens of a vocabulary of that size.
+    pub(crate) fn set_tokens(&mut self, vocabulary: usize) {
+        self.tokens = Some(vocabulary);
+    }
+    /// The size of the vocabulary, while rows are tokens.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        self.tokens
+    }
+    /// The same; from now on rows are numbers.
+    pub(crate) fn take_tokens(&mut self) -> Option<usize> {
+        self.tokens.take()
     }
     /// Parameters and multiply-adds so far.
     pub(crate) fn counts(&self) -> (usize, u64) {

@@ -18,6 +18,8 @@ pub struct Dense {
     pub bias: bool,
     /// What follows in the same pass over memory.
     pub activation: Function,
+    /// Whether of a sequence the last step alone is mapped: an output layer that says one thing of each row.
+    pub joins: bool,
     weight: Place,
     shift: Place,
 }
@@ -29,6 +31,7 @@ impl Dense {
             out,
             bias: true,
             activation: Function::Identity,
+            joins: false,
             weight: Place::default(),
             shift: Place::default(),
         }

@@ -13,8 +13,10 @@ mod activation;
 mod declare;
 mod dense;
 mod dropout;
+mod embedding;
 mod flatten;
 mod init;
+mod last;
 mod mlp;
 mod reader;
 mod sequential;
@@ -29,8 +31,10 @@ pub use self::activation::Activation;
 pub use self::declare::{Declare, Misfit, Place, Row};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
+pub use self::embedding::{Bags, Embedding, default_width};
 pub use self::flatten::Flatten;
 pub use self::init::Init;
+pub use self::last::Last;
 pub use self::reader::Reader;
 pub use self::sequential::{Item, Sequential};
 
@@ -51,6 +55,8 @@ pub struct Run<'r, 'a, N: Number> {
     pub tape: &'r mut Tape<'a, N>,
     /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone.
     pub statistics: &'r mut [N],
+    /// Codes of the categories, column by column, or of the tokens.
+    pub bags: &'r [Bags],
     /// The seed of this step's random choices.
     pub seed: u64,
 }
@@ -76,6 +82,8 @@ pub const ALL: &[Entry] = &[
     mlp::ENTRY,
     flatten::ENTRY,
     dropout::ENTRY,
+    embedding::ENTRY,
+    last::ENTRY,
     activation::RELU,
     activation::GELU,
     activation::SILU,
@@ -104,7 +112,7 @@ macro_rules! modules {
         }
         impl fmt::Display for Module {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self { $(Module::$name(layer) => layer.fmt(f),)* }
+                match self { $(Module::$name(layer) => fmt::Display::fmt(layer, f),)* }
             }
         }
         $(impl From<$name> for Module {
@@ -119,5 +127,7 @@ modules! {
     Dense: "A linear map.",
     Activation: "A function of each number.",
     Flatten: "All numbers of a row behind each other.",
+    Embedding: "A row of a table for each token.",
+    Last: "The last step of a sequence.",
     Dropout: "Leaves numbers out at random.",
 }

@@ -3,7 +3,7 @@
 use thalweg_autodiff::{Number, Shape, Var};
 use thalweg_core::expr::Span;
 
-use super::{Declare, Flatten, Layer, Misfit, Module, Run};
+use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
 
 /// A layer in a list.
 #[derive(Clone, Debug)]
@@ -23,7 +23,8 @@ impl Item {
 
 /// Layers one after the other: `torch.nn.Sequential`. The tensors of layer number i are named `i.…`.
 ///
-/// A dense layer that meets an image puts a [`Flatten`] in front of itself, which counts as a layer. An activation behind a dense
+/// Layers that are missing are put in, and count: an [`Embedding`] behind tokens, a [`Flatten`] between an image and a dense layer, a
+/// [`Last`] between a sequence and the output layer of a network that says one thing of it. An activation behind a dense
 /// layer or a convolution runs in that layer's own pass over memory.
 #[derive(Clone, Debug, Default)]
 pub struct Sequential {
@@ -52,13 +53,24 @@ impl Sequential {
     }
 }
 
+/// What has to stand between rows of that shape and `next`.
+fn missing(next: &Module, shape: Shape, tokens: Option<usize>) -> Option<Module> {
+    match (next, tokens) {
+        (Module::Embedding(_), _) => None,
+        (_, Some(vocabulary)) => Some(Embedding::new(default_width(vocabulary)).into()),
+        (Module::Dense(_), None) if shape.len() == 3 => Some(Flatten.into()),
+        (Module::Dense(dense), None) if shape.len() == 2 && dense.joins => Some(Last.into()),
+        _ => None,
+    }
+}
+
 impl Layer for Sequential {
     fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
         let (mut shape, mut i) = (input, 0);
         while i < self.items.len() {
-            if matches!(self.items[i].module, Module::Dense(_)) && shape.len() == 3 {
+            if let Some(module) = missing(&self.items[i].module, shape, declare.tokens()) {
                 let span = self.items[i].span;
-                self.items.insert(i, Item::new(Flatten, span));
+                self.items.insert(i, Item { module, span });
             }
             let Item { module, span } = &mut self.items[i];
             let (place, before) = (i.to_string(), declare.counts());
@@ -74,9 +86,11 @@ impl Layer for Sequential {
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, mut x: Var) -> Var {
         for item in &self.items {
-            let Run { tape, statistics, seed } = run;
-            x = tape
-                .scope(|tape| item.module.forward(&mut Run { tape, statistics: &mut *statistics, seed: *seed }, x));
+            let Run { tape, statistics, bags, seed } = run;
+            x = tape.scope(|tape| {
+                let mut run = Run { tape, statistics: &mut *statistics, bags, seed: *seed };
+                item.module.forward(&mut run, x)
+            });
         }
         x
     }
