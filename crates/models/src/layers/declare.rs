@@ -1,5 +1,6 @@
 //! [`Declare`]: what layers say about themselves while a network is built.
 
+use thalweg_autodiff::Shape;
 use thalweg_core::expr::Span;
 use thalweg_core::{Kind, Layout};
 
@@ -16,6 +17,39 @@ impl Place {
     /// Its number in the layout.
     pub fn index(self) -> usize {
         self.0
+    }
+}
+
+/// Numbers that are kept from step to step.
+#[derive(Debug)]
+pub struct Statistics<'r, N> {
+    /// All of them.
+    pub numbers: &'r mut [N],
+    /// Where each tensor of them starts.
+    pub(crate) starts: &'r [usize],
+}
+
+impl<N> Statistics<'_, N> {
+    /// Where a tensor starts.
+    pub fn at(&self, place: Place) -> usize {
+        self.starts[place.0]
+    }
+    /// The same, for a shorter time.
+    pub fn reborrow(&mut self) -> Statistics<'_, N> {
+        Statistics { numbers: self.numbers, starts: self.starts }
+    }
+}
+
+/// Refuses rows of a shape that nobody can compute with.
+///
+/// # Errors
+/// When there are none, or more than any memory holds.
+pub(crate) fn check_row(shape: Shape) -> Result<(), Misfit> {
+    let numbers = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    match numbers {
+        Some(0) => Err(Misfit::new(format!("nothing is left of a row: its shape is {shape}"))),
+        Some(n) if n <= MOST => Ok(()),
+        _ => Err(Misfit::new(format!("a row of the shape {shape} is too large: more than 2⁴⁰ numbers"))),
     }
 }
 

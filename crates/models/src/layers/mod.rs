@@ -10,6 +10,8 @@
 //! [`ALL`] is the registry that the expression parser, the tests and the documentation read.
 
 mod activation;
+mod batch_norm;
+mod conv;
 mod declare;
 mod dense;
 mod dropout;
@@ -18,8 +20,13 @@ mod flatten;
 mod init;
 mod last;
 mod mlp;
+mod norm;
+mod pool;
 mod reader;
+mod recurrent;
+mod residual;
 mod sequential;
+mod transformer;
 
 use std::fmt::{self, Debug};
 
@@ -28,15 +35,23 @@ use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::Hyper;
 
 pub use self::activation::Activation;
-pub use self::declare::{Declare, Misfit, Place, Row};
+pub use self::batch_norm::BatchNorm;
+pub use self::conv::{Conv, Padding};
+pub(crate) use self::declare::check_row;
+pub use self::declare::{Declare, Misfit, Place, Row, Statistics};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
 pub use self::embedding::{Bags, Embedding, default_width};
 pub use self::flatten::Flatten;
 pub use self::init::Init;
 pub use self::last::Last;
+pub use self::norm::{Norm, Over};
+pub use self::pool::{GlobalPool, Pool, Taking};
 pub use self::reader::Reader;
+pub use self::recurrent::{Cell, Recurrent};
+pub use self::residual::Residual;
 pub use self::sequential::{Item, Sequential};
+pub use self::transformer::{Block, Position};
 
 /// A part of a network.
 pub trait Layer: Clone + Debug + Send + Sync {
@@ -54,7 +69,7 @@ pub struct Run<'r, 'a, N: Number> {
     /// The tape.
     pub tape: &'r mut Tape<'a, N>,
     /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone.
-    pub statistics: &'r mut [N],
+    pub statistics: Statistics<'r, N>,
     /// Codes of the categories, column by column, or of the tokens.
     pub bags: &'r [Bags],
     /// The seed of this step's random choices.
@@ -80,9 +95,23 @@ pub struct Entry {
 pub const ALL: &[Entry] = &[
     dense::ENTRY,
     mlp::ENTRY,
+    conv::ENTRY,
+    pool::MAX,
+    pool::MEAN,
+    pool::GLOBAL,
     flatten::ENTRY,
+    batch_norm::ENTRY,
+    norm::ROW,
+    norm::ROOT_MEAN_SQUARE,
+    norm::GROUPS,
+    residual::ENTRY,
     dropout::ENTRY,
     embedding::ENTRY,
+    recurrent::GRU,
+    recurrent::LSTM,
+    transformer::ENTRY,
+    transformer::BLOCK,
+    transformer::POSITION,
     last::ENTRY,
     activation::RELU,
     activation::GELU,
@@ -125,6 +154,15 @@ macro_rules! modules {
 
 modules! {
     Dense: "A linear map.",
+    Conv: "A convolution.",
+    Pool: "The largest number or the mean of each window.",
+    GlobalPool: "The mean of each channel.",
+    BatchNorm: "Each channel to mean 0 and variance 1 over the batch.",
+    Norm: "Each row to mean 0 and variance 1 by itself.",
+    Residual: "Layers with a way around them.",
+    Recurrent: "Reads a sequence step by step.",
+    Block: "Attention and a perceptron.",
+    Position: "Where a step stands.",
     Activation: "A function of each number.",
     Flatten: "All numbers of a row behind each other.",
     Embedding: "A row of a table for each token.",

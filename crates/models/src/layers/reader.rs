@@ -28,6 +28,20 @@ impl<'a> Reader<'a> {
         }
         hyper::resolve(self.call, declared, self.source)
     }
+    /// As [`Reader::values`], each a whole number.
+    ///
+    /// # Errors
+    /// As there, and a value with a fraction.
+    pub fn whole(&self, declared: &[Hyper]) -> Result<Vec<usize>, ExprError> {
+        let values = self.values(declared, &[])?;
+        match declared.iter().zip(&values).find(|(_, v)| v.fract() != 0.0) {
+            None => Ok(values.into_iter().map(|v| v as usize).collect()),
+            Some((hyper, v)) => {
+                let message = format!("{} must be a whole number, got {v}", hyper.name);
+                Err(ExprError::new(self.source, self.call.span, message))
+            }
+        }
+    }
     /// The arguments without names, then those with.
     pub fn split(&self) -> (Vec<&'a Arg>, Call) {
         let (bare, named): (Vec<_>, Vec<_>) = self.call.args.iter().partition(|arg| arg.name.is_none());
@@ -49,6 +63,14 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(found)
+    }
+    /// As [`Reader::word`], but a number is none.
+    ///
+    /// # Errors
+    /// When there are two.
+    pub fn word_or_number(&self, name: &str) -> Result<Option<&'a Call>, ExprError> {
+        let is_call = |arg: &&Arg| arg.name.as_deref() == Some(name) && matches!(arg.value, Value::Call(_));
+        if self.call.args.iter().any(|arg| is_call(&arg)) { self.word(name) } else { Ok(None) }
     }
     /// The layers that the call stands for.
     ///

@@ -3,6 +3,7 @@
 use thalweg_autodiff::{Number, Shape, Var};
 use thalweg_core::expr::Span;
 
+use super::declare::check_row;
 use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
 
 /// A layer in a list.
@@ -45,6 +46,7 @@ impl Sequential {
             let Module::Activation(activation) = &mut after[0].module else { continue };
             let slot = match &mut before[i - 1].module {
                 Module::Dense(dense) => &mut dense.activation,
+                Module::Conv(conv) => &mut conv.activation,
                 _ => continue,
             };
             *slot = activation.function;
@@ -74,7 +76,8 @@ impl Layer for Sequential {
             }
             let Item { module, span } = &mut self.items[i];
             let (place, before) = (i.to_string(), declare.counts());
-            shape = declare.within(&place, |declare| module.build(declare, shape)).map_err(|misfit| {
+            let built = declare.within(&place, |declare| module.build(declare, shape));
+            shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(|misfit| {
                 let span = misfit.span.or(Some(*span));
                 Misfit { span, ..misfit }
             })?;
@@ -88,7 +91,7 @@ impl Layer for Sequential {
         for item in &self.items {
             let Run { tape, statistics, bags, seed } = run;
             x = tape.scope(|tape| {
-                let mut run = Run { tape, statistics: &mut *statistics, bags, seed: *seed };
+                let mut run = Run { tape, statistics: statistics.reborrow(), bags, seed: *seed };
                 item.module.forward(&mut run, x)
             });
         }

@@ -31,6 +31,7 @@ pub use self::criterion::Criterion;
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;
+use crate::layers::check_row;
 use crate::layers::{Declare, Dense, Embedding, Init, Layer, Misfit, Row, Sequential, default_width};
 use crate::losses::{Loss, Task};
 
@@ -150,6 +151,7 @@ pub struct Network<F: Float + Number> {
     /// The first code of each column, and the code behind the last one's.
     borders: Vec<u32>,
     layers: Sequential,
+    statistic_starts: Vec<usize>,
     steps: AtomicU64,
     threads: Threads,
     work: Mutex<Work<F>>,
@@ -225,9 +227,7 @@ impl<F: Float + Number> Network<F> {
                 [context].into()
             }
         };
-        if entry.count() == 0 {
-            return Err(NetworkError::Misfit(format!("there is nothing in rows of the shape {entry}")));
-        }
+        check_row(entry).map_err(|misfit| NetworkError::Misfit(misfit.message))?;
         let mut layers = spec.layers();
         let mut head = Dense::new(outputs);
         head.joins = matches!(output, Output::Row(_));
@@ -245,6 +245,7 @@ impl<F: Float + Number> Network<F> {
         let class_weights = criterion.class_weights.iter().flatten().map(|&c| F::from_f64(c)).collect();
         let mut statistics = Params::zeros(&Arc::new(built.statistics));
         fill(&mut statistics, &built.statistic_inits, seed);
+        let statistic_starts = statistics.layout().tensors().iter().map(|t| t.offset).collect();
         let work = Work {
             workspace: Workspace::new(Threads::serial()),
             rows: Rows::default(),
@@ -266,6 +267,7 @@ impl<F: Float + Number> Network<F> {
             embeddings,
             borders,
             layers,
+            statistic_starts,
             steps: AtomicU64::new(0),
             threads: Threads::serial(),
             work: Mutex::new(work),

@@ -7,7 +7,7 @@ use thalweg_autodiff::{CrossEntropy, Number, Tape, Var};
 use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Total};
 
 use super::{Network, Output, Rows, Work};
-use crate::layers::{Bags, Layer, Run};
+use crate::layers::{Bags, Layer, Run, Statistics};
 use crate::losses::Loss;
 
 /// Rows of one tape that records.
@@ -23,11 +23,12 @@ impl<F: Float + Number> Network<F> {
         dense: &'a [F],
         bags: &[Bags],
         count: usize,
-        statistics: &mut [F],
+        kept: &mut Params<F>,
         seed: u64,
     ) -> Var {
         let numbers = self.input.widths().0;
         let mut x = tape.input(dense, [count, numbers]);
+        let statistics = Statistics { numbers: kept.flat_mut(), starts: &self.statistic_starts };
         let mut run = Run { tape, statistics, bags, seed };
         if !self.embeddings.is_empty() {
             for embedding in &self.embeddings {
@@ -107,8 +108,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
                 break;
             }
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let kept = statistics.flat_mut();
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
             let loss = self.total_loss(&mut tape, z, rows, class_weights);
             let weight = rows.total_weight(self.criterion.weights());
             total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
@@ -130,8 +130,8 @@ impl<F: Float + Number> Objective<F> for Network<F> {
                 break;
             }
             let mut tape = workspace.tape(&self.layout, theta.flat());
-            let (kept, seed) = (statistics.flat_mut(), self.seed_of(step, part));
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
+            let seed = self.seed_of(step, part);
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, seed);
             let loss = self.total_loss(&mut tape, z, rows, class_weights);
             tape.backward(loss, grads.flat_mut());
             let weight = rows.total_weight(self.criterion.weights());

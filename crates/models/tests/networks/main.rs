@@ -3,3 +3,4 @@
 mod common;
 mod learning;
 mod promises;
+mod pytorch;

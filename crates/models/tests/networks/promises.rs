@@ -1,6 +1,7 @@
 //! What networks promise about rows, weights, threads, seeds and files.
 
-use thalweg_core::{Batch, Grads, Objective, Params, Threads};
+use proptest::prelude::*;
+use thalweg_core::{Batch, Grads, Kind, Objective, Params, Threads};
 use thalweg_models::losses::Loss;
 use thalweg_models::network::{Criterion, Input, ModelSpec, Network, NetworkError, Output, StateError};
 
@@ -97,6 +98,170 @@ fn gradients_are_the_slopes_of_every_loss() {
     assert_slopes(&network, &network.init(), &data.batch());
     let weights = data.weight.iter().zip(&data.y).map(|(w, &y)| w * [1.0, 0.5, 3.0][y as usize]);
     assert_eq!(network.loss(&network.init(), &data.batch()).weight, weights.sum::<f64>());
+}
+
+/// Rows for each form of input, with classes below 3.
+struct Rows {
+    input: Input,
+    x: Vec<f64>,
+    codes: Vec<u32>,
+    code_width: usize,
+    y: Vec<f64>,
+}
+
+impl Rows {
+    fn numbers(input: Input, n: usize, width: usize) -> Self {
+        let y = (0..n).map(|i| (i % 3) as f64).collect();
+        Self { input, x: numbers(n * width, 5), codes: vec![], code_width: 0, y }
+    }
+    fn image(n: usize) -> Self {
+        Self::numbers(Input::Image { channels: 2, height: 6, width: 5 }, n, 60)
+    }
+    fn sequence(n: usize) -> Self {
+        Self::numbers(Input::Sequence { steps: 5, features: 3 }, n, 15)
+    }
+    fn tokens(n: usize, code_width: usize) -> Self {
+        let input = Input::Tokens { vocabulary: 6, context: 4 };
+        let mut codes = codes(n * code_width, 6, 4);
+        codes.iter_mut().step_by(7).for_each(|code| *code = Batch::<f64>::UNSEEN);
+        Self { codes, code_width, ..Self::numbers(input, n, 0) }
+    }
+    fn batch(&self) -> Batch<'_, f64> {
+        Batch {
+            dense: &self.x,
+            width: self.x.len() / self.y.len(),
+            codes: &self.codes,
+            code_width: self.code_width,
+            target: &self.y,
+            weight: None,
+            index: None,
+        }
+    }
+}
+
+const IMAGES: [&str; 4] = [
+    "conv(3) tanh pool(2) conv(4, kernel=2, padding=1, stride=2, dilation=2, groups=1, bias=false) gelu",
+    "conv(4, groups=2) groupnorm(2) silu avgpool(2, stride=1, padding=1) dense(4) rmsnorm softplus",
+    "residual(conv(4, stride=2), tanh, conv(4)) elu globalpool layernorm",
+    "residual(conv(2), gelu) flatten residual(dense(7), sigmoid)",
+];
+const SEQUENCES: [&str; 4] = [
+    "gru(4)",
+    "lstm(4) dense(3) tanh last layernorm",
+    "conv(4, kernel=2, padding=1) layernorm gru(3) globalpool",
+    "dense(4) position block(heads=2, hidden=5, causal=false) rmsnorm",
+];
+const TOKENS: [&str; 3] =
+    ["gru(4)", "embedding(3) lstm(3)", "transformer(d=4, heads=2, layers=2, hidden=6, context=4)"];
+
+#[test]
+fn gradients_are_the_slopes_of_every_layer() {
+    let (images, sequences) = (Rows::image(4), Rows::sequence(5));
+    let (tokens, next) = (Rows::tokens(5, 4), Rows::tokens(5, 5));
+    let all = IMAGES.map(|model| (model, &images, Output::Row(3))).into_iter();
+    let all = all.chain(SEQUENCES.map(|model| (model, &sequences, Output::Row(3))));
+    let all = all.chain(TOKENS.map(|model| (model, &tokens, Output::Row(3))));
+    let all = all.chain(TOKENS.map(|model| (model, &next, Output::NextToken)));
+    for (model, rows, output) in all {
+        let network = network(model, rows.input.clone(), output, Loss::SOFTMAX);
+        assert_eq!(network.spec().to_string(), model);
+        assert_slopes(&network, &network.init(), &rows.batch());
+    }
+    let network = network("gru(4)", next.input.clone(), Output::NextToken, Loss::SOFTMAX);
+    let targets = next.codes.chunks(5).flat_map(|row| &row[1..]);
+    let seen = targets.filter(|&&code| code != Batch::<f64>::UNSEEN).count();
+    assert_eq!(network.loss(&network.init(), &next.batch()).weight, seen as f64);
+}
+
+#[test]
+fn every_layer_keeps_its_bits_on_any_number_of_threads() {
+    let (images, sequences, tokens) = (Rows::image(70), Rows::sequence(90), Rows::tokens(80, 5));
+    let batchnorm = "conv(12, bias=false) batchnorm relu residual(conv(12), batchnorm, relu) globalpool";
+    let cases =
+        [(batchnorm, &images), (IMAGES[0], &images), (IMAGES[1], &images), (SEQUENCES[2], &sequences)];
+    for (model, rows) in cases.into_iter().chain([("transformer(d=16, heads=2, layers=1)", &tokens)]) {
+        let output = if rows.code_width == 5 { Output::NextToken } else { Output::Row(3) };
+        let run = |threads| {
+            let network =
+                network(model, rows.input.clone(), output, Loss::SOFTMAX).with_threads(Threads::new(threads));
+            let theta = network.init();
+            let grads = gradient(&network, &theta, &rows.batch());
+            let loss = network.loss(&theta, &rows.batch());
+            (grads.flat().to_vec(), grads.total, loss, network.statistics().flat().to_vec())
+        };
+        assert_eq!(run(1), run(3), "{model}");
+    }
+}
+
+#[test]
+fn batch_norm_keeps_statistics_in_training_alone_and_saves_them() {
+    let rows = Rows::image(7);
+    let network = network("conv(3) batchnorm relu", rows.input.clone(), Output::Row(3), Loss::SOFTMAX);
+    let theta = network.init();
+    let fresh = network.statistics();
+    assert_eq!(
+        (fresh.tensor("1.running_mean"), fresh.tensor("1.running_var")),
+        (&[0.0; 3][..], &[1.0; 3][..])
+    );
+    let before = network.loss(&theta, &rows.batch());
+    assert_eq!(network.statistics().flat(), fresh.flat());
+    gradient(&network, &theta, &rows.batch());
+    let moved = network.statistics();
+    assert_ne!(moved.flat(), fresh.flat());
+    assert_ne!(network.loss(&theta, &rows.batch()), before);
+    let bytes = network.state_to_bytes(&theta).unwrap();
+    network.set_statistics(&fresh);
+    assert_eq!(network.loss(&theta, &rows.batch()), before);
+    network.state_from_bytes(&bytes).unwrap();
+    assert_eq!(network.statistics().flat(), moved.flat());
+}
+
+#[test]
+fn rows_describe_each_layer() {
+    let input = Input::Image { channels: 1, height: 8, width: 8 };
+    let model = "conv(32) relu pool(2) residual(conv(64, stride=2), relu) dense(10)";
+    let network = network(model, input, Output::Row(3), Loss::SOFTMAX);
+    let rows = network
+        .describe()
+        .iter()
+        .map(|r| format!("{} {} {:?} {} {}", r.place, r.layer, r.output, r.parameters, r.multiply_adds));
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        [
+            "0 conv(32, kernel=3) [32, 8, 8] 320 18432",
+            "1 relu [32, 8, 8] 0 0",
+            "2 pool(2) [32, 4, 4] 0 0",
+            "3 residual(conv(64, kernel=3, stride=2), relu) [64, 2, 2] 20544 81920",
+            "4 flatten [256] 0 0",
+            "5 dense(10) [10] 2570 2560",
+            "6 dense(3) [3] 33 30",
+        ]
+    );
+    assert_eq!(network.describe().iter().map(|r| r.parameters).sum::<usize>(), network.layout().count());
+}
+
+#[test]
+fn gains_shifts_and_embeddings_are_no_matrices() {
+    let rows = Rows::tokens(1, 5);
+    let model = "transformer(d=4, heads=1, layers=1)";
+    let network = network(model, rows.input.clone(), Output::NextToken, Loss::SOFTMAX);
+    for tensor in network.layout().tensors() {
+        let kind = match tensor.name.as_str() {
+            "0.weight" | "1.weight" => Kind::Embedding,
+            name if name.contains("norm") || name == "3.weight" => {
+                if name.ends_with("weight") {
+                    Kind::Gain
+                } else {
+                    Kind::Bias
+                }
+            }
+            name if name.ends_with("bias") => Kind::Bias,
+            _ => Kind::Weight,
+        };
+        // The norms' shifts are biases.
+        let kind = if tensor.name.ends_with("bias") { Kind::Bias } else { kind };
+        assert_eq!(tensor.kind, kind, "{}", tensor.name);
+    }
 }
 
 #[test]
@@ -209,6 +374,19 @@ fn errors_point_at_their_place() {
         refusal("dense(4) embedding(8)", Input::numbers(3), Output::Row(2), Loss::SOFTMAX),
         "embedding takes tokens, and stands at the front\n  dense(4) embedding(8)\n           ^^^^^^^^^"
     );
+    assert_eq!(
+        refusal("conv(4) residual(conv(4), pool(9))", Rows::image(1).input, Output::Row(2), Loss::SOFTMAX),
+        "a window of 9 does not fit into [4, 6, 5]\n  conv(4) residual(conv(4), pool(9))\n                            ^^^^"
+    );
+    let refused = |model| refusal(model, Rows::image(1).input, Output::Row(2), Loss::SOFTMAX);
+    assert!(refused("gru(4)").starts_with("gru takes a sequence, not [2, 6, 5]"));
+    assert!(refused("conv(4, kernel=2)").starts_with("a kernel of 2 cannot keep the size"));
+    assert!(refused("conv(4, groups=3)").starts_with("3 groups do not divide 2 channels in and 4 out"));
+    assert!(wrong("conv(4, padding=sam)").starts_with("padding is `same` or a number, got sam"));
+    assert!(wrong("pool(2.5)").starts_with("size must be a whole number, got 2.5"));
+    assert!(wrong("residual(3)").starts_with("residual takes layers, got 3"));
+    let error = refusal("transformer(context=9)", Rows::tokens(1, 5).input, Output::NextToken, Loss::SOFTMAX);
+    assert!(error.starts_with("a context of 9 does not suit rows of 4 steps"), "{error}");
     let error = refusal("dense(1e9) dense(1e9)", Input::numbers(3), Output::Row(2), Loss::SOFTMAX);
     assert!(error.starts_with("weight [1000000000, 1000000000] is too large"), "{error}");
     let error = refusal("mlp(4)", Input::numbers(3), Output::Row(2), Loss::SQUARED);
@@ -240,4 +418,34 @@ fn parameters_are_saved_under_pytorchs_names_and_read_back() {
     let text = found.join("; ");
     assert!(text.contains("0.weight has shape [5, 9], expected [6, 9]"), "{text}");
     assert!(text.contains("2.weight [4, 6] is missing") && text.contains("6.bias is unknown"), "{text}");
+}
+
+proptest! {
+    /// Whatever is written, there is a network or an error.
+    #[test]
+    fn no_expression_makes_the_builder_panic(
+        calls in prop::collection::vec((0usize..30, prop::collection::vec(0usize..14, 0..3)), 1..6),
+        form in 0usize..4,
+    ) {
+        let values = ["1", "2", "3", "4", "7", "0", "-1", "0.5", "1e4", "1e15", "relu", "conv(2)", "kernel=2", "stride=3"];
+        let calls = calls.iter().map(|(layer, args)| {
+            let name = thalweg_models::layers::ALL[layer % thalweg_models::layers::ALL.len()].name;
+            let args: Vec<&str> = args.iter().map(|&a| values[a]).collect();
+            if args.is_empty() { name.to_string() } else { format!("{name}({})", args.join(", ")) }
+        });
+        let text = calls.collect::<Vec<_>>().join(" ");
+        if let Ok(spec) = ModelSpec::parse(&text) {
+            prop_assert_eq!(spec.to_string(), text);
+            let rows = [Rows::numbers(Input::numbers(3), 2, 3), Rows::image(2), Rows::sequence(2), Rows::tokens(2, 4)];
+            let rows = &rows[form];
+            let built = Network::<f64>::new(&spec, rows.input.clone(), Output::Row(3), Loss::SOFTMAX, 0);
+            if let Some(network) = built.ok().filter(|n| n.describe().iter().all(|r| r.multiply_adds < 1_000_000)) {
+                let numbers: usize = network.describe().iter().map(|r| r.output.iter().product::<usize>()).sum();
+                if network.layout().count() + numbers < 1_000_000 {
+                    prop_assert!(network.loss(&network.init(), &rows.batch()).loss.is_finite());
+                    gradient(&network, &network.init(), &rows.batch());
+                }
+            }
+        }
+    }
 }
