@@ -146,7 +146,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
 impl<F: Float + Number> Network<F> {
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {
-        // Odd multipliers: the golden ratio and √2 over 2⁻⁶⁴ keep steps and parts apart.
+        // Odd multipliers, from the digits of the golden ratio and of √2, keep steps and parts apart.
         let mix = step.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part.wrapping_mul(0x6a09_e667_f3bc_c909);
         self.seed ^ mix
     }

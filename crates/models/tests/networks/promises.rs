@@ -59,7 +59,7 @@ const TABLE: fn() -> Input = || Input::Table { numbers: 3, levels: vec![4, 7] };
 /// The loss's slope along each coordinate by central differences: h = ε^(1/3), so the error is of the order of ε^(2/3).
 fn assert_slopes(network: &Network<f64>, theta: &Params<f64>, batch: &Batch<'_, f64>) {
     let grads = gradient(network, theta, batch);
-    let h = f64::EPSILON.cbrt();
+    let h = libm::cbrt(f64::EPSILON);
     for tensor in network.layout().tensors() {
         for i in tensor.range() {
             let at = |h: f64| {
