@@ -69,7 +69,7 @@ macro_rules! elements {
             }
 
             /// The same numbers from Fortran order (the first axis varies fastest) in C order.
-            pub(crate) fn from_fortran(self, shape: &[usize]) -> Self {
+            pub(crate) fn fortran_to_c(self, shape: &[usize]) -> Self {
                 match self { $(Self::$variant(x) => Self::$variant(transposed(&x, shape)),)* }
             }
         }
@@ -99,7 +99,7 @@ impl Elements {
             _ => {
                 let x = self.get(i);
                 // Every whole f64 below 2⁶³ is an i64.
-                (x.fract() == 0.0 && x.abs() < 9.223_372_036_854_775_8e18).then_some(x as i64)
+                (x.fract() == 0.0 && x.abs() < 9.223_372_036_854_776e18).then_some(x as i64)
             }
         }
     }

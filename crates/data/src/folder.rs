@@ -46,6 +46,11 @@ impl Images {
         options: &FolderOptions,
     ) -> Result<(Self, Vec<Note>), ImageError> {
         let folder = folder.as_ref();
+        if let Some((height, width)) = options.resize
+            && !height.checked_mul(width).is_some_and(|n| (1..=MAX_PIXELS).contains(&n))
+        {
+            return Err(ImageError::Resize { width, height, most: MAX_PIXELS });
+        }
         let mut listing = Listing::default();
         let (folders, files) = entries(folder)?;
         if folders.is_empty() {

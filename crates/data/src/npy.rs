@@ -116,7 +116,7 @@ fn array(mut stream: Stream) -> Result<Array, ArrayError> {
     }
     stream.end()?;
     let elements = Elements::from_bytes(kind, bytes, order);
-    let elements = if fortran { elements.from_fortran(&shape) } else { elements };
+    let elements = if fortran { elements.fortran_to_c(&shape) } else { elements };
     Ok(Array { shape, elements })
 }
 

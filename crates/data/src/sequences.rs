@@ -9,9 +9,9 @@ use crate::error::TextError;
 /// A sequence is `context` symbols that lie side by side; its targets are those one further on. In an epoch, sequences do not
 /// overlap.
 ///
-/// - Shuffled, for training: an epoch begins at a place drawn between 0 and `context` − 1, so that epochs cut the text at different places,
-///   and has the ⌊(n − context) / context⌋ whole sequences (at least 1) from there in random order. Draws depend on (seed, epoch) alone: any place can be
-///   sought, and what follows is what would have followed without interruption.
+/// - Shuffled, for training: an epoch begins at a place drawn between 0 and `context` − 1, so that epochs cut the text at
+///   different places, and has the ⌊(n − context) / context⌋ whole sequences (at least 1) from there in random order. Draws depend on
+///   (seed, epoch) alone: any place can be sought, and what follows is what would have followed without interruption.
 /// - In order, for scoring: every symbol but the first is a target exactly once. What is left at the end is a batch of its own,
 ///   of one shorter sequence.
 #[derive(Clone, Debug)]

@@ -150,8 +150,9 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Learns from a part of a text.
     ///
-    /// Characters that occur at least `least` times there get a number each, by their scalar value; all others, and those that the part does
-    /// not have, share the last one ("other"); a note says which are pooled. Bytes are all 256 numbers, whatever occurs.
+    /// Characters that occur at least `least` times there get a number each, by their scalar value; all others, and those that
+    /// the part does not have, share the last one ("other"); a note says which are pooled. Bytes are all 256 numbers, whatever
+    /// occurs.
     ///
     /// # Panics
     /// If the part is not within the text.

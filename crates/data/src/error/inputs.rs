@@ -139,6 +139,16 @@ pub enum ImageError {
         /// The most there may be.
         most: usize,
     },
+    /// Images cannot be brought to a size.
+    #[error("images cannot be resized to {width} × {height} pixels; expected 1 to {most} in all")]
+    Resize {
+        /// Pixels in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// The most there may be.
+        most: usize,
+    },
     /// Two images have different sizes.
     #[error(
         "{} is {} × {} pixels (width × height), but {} is {} × {}; say --resize {}x{} to bring all to one size",
@@ -202,7 +212,10 @@ pub enum ImageError {
         found: f32,
     },
     /// There are not as many labels as images.
-    #[error("{} has labels of shape {}; expected [{expected}], one for each image of {}", .file.display(), shape(.found), .images.display())]
+    #[error(
+        "{} has labels of shape {}; expected [{expected}], one for each image of {}",
+        .file.display(), shape(.found), .images.display()
+    )]
     Labels {
         /// The file of labels.
         file: PathBuf,
