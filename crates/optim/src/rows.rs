@@ -272,6 +272,9 @@ impl<F: Build> RowOptimizer<F> {
         if !plan.is_single() {
             return Err(no("there is one tensor and one rule for it, without groups and phases"));
         }
+        if plan.entry().kind != crate::rules::Kind::Elementwise {
+            return Err(no("its rule looks at more than one coordinate"));
+        }
         let numbers = rows.checked_mul(width).filter(|n| *n <= isize::MAX as usize / (2 * F::BYTES));
         if numbers.is_none() {
             return Err(RowError::TooMany { rows, width });
