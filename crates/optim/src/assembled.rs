@@ -113,7 +113,15 @@ impl<F: Build> Assembled<F> {
             });
             from = tensor.offset + len;
         }
-        let report = self.step_parts(at, Parts { parts, total }, oracle, flush)?;
+        let masked = self.masked.take();
+        let report = match &masked {
+            Some(places) => {
+                self.step_parts(at, Parts { parts, total }, &mut Masked { oracle, places }, flush)
+            }
+            None => self.step_parts(at, Parts { parts, total }, oracle, flush),
+        };
+        self.masked = masked;
+        let report = report?;
         if report.skipped {
             self.roll_back(theta.flat_mut());
         }
@@ -377,6 +385,15 @@ struct Now {
 }
 
 impl<F: Build> Chain<F> {
+    /// What its rule and the stages before it ask of the loop.
+    pub fn needs(&self) -> Needs {
+        let early = self.early.iter().map(|early| match early {
+            Early::Pass(before) => before.needs(),
+            _ => Needs::default(),
+        });
+        early.fold(self.method.needs(), Needs::and)
+    }
+
     /// The schedule's rate.
     fn rate(&self, at: At) -> f64 {
         self.lr.rate(at.step.saturating_sub(self.from), self.horizon)
@@ -391,8 +408,8 @@ impl<F: Build> Chain<F> {
         flush: bool,
         threads: &Threads,
     ) -> Result<Option<Window>, StepError> {
+        let needs = self.needs();
         let Some(accumulate) = &mut self.accumulate else { return Ok(flush.then_some(Window::Empty)) };
-        let needs = self.method.needs();
         if needs.reevaluation || needs.rows || needs.curvature {
             let why = "takes no rule that looks at its batch again: it has only the last of several";
             return Err(StepError::Unsupported { rule: "accumulate", why });
@@ -415,6 +432,11 @@ impl<F: Build> Chain<F> {
     ) -> Result<Done, StepError> {
         let Now { mut at, total, squares, .. } = now;
         let lr = now.lr * self.rate(at);
+        let needs = self.method.needs();
+        if (needs.full_batch || needs.rows) && (!self.early.is_empty() || now.scale != 1.0) {
+            let why = "changes the gradient, and this rule compares gradients of several points";
+            return Err(StepError::Unsupported { rule: "a stage before the rule", why });
+        }
         at.penalty.l1 += self.penalty.l1;
         at.penalty.l2 += self.penalty.l2;
         let mut step = Step {
@@ -515,6 +537,9 @@ impl<F: Build> Chain<F> {
             if name.contains('/') { visit(name, memory) } else { visit(&format!("{prefix}{name}"), memory) }
         };
         named("step", Memory::Count(&mut self.t));
+        for (name, x) in self.lr.state_mut() {
+            named(name, Memory::Scalar(x));
+        }
         if let Some(accumulate) = &mut self.accumulate {
             accumulate.visit_state(&tensors, &mut named);
         }
@@ -535,6 +560,47 @@ impl<F: Build> Chain<F> {
     }
 }
 
+/// Answers in which masked coordinates have no gradient.
+struct Masked<'a, F: Float> {
+    oracle: &'a mut dyn Oracle<F>,
+    places: &'a [usize],
+}
+
+impl<F: Float> Masked<'_, F> {
+    fn zero<T>(&self, grads: &mut Grads<F>, answer: T) -> T {
+        self.places.iter().for_each(|&i| grads.flat_mut()[i] = F::zero());
+        answer
+    }
+}
+
+impl<F: Float> Oracle<F> for Masked<'_, F> {
+    fn loss(&mut self, theta: &Params<F>) -> Total {
+        self.oracle.loss(theta)
+    }
+    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
+        let answer = self.oracle.gradient(theta, grads);
+        self.zero(grads, answer)
+    }
+    fn rows(&self) -> Option<Vec<usize>> {
+        self.oracle.rows()
+    }
+    fn count(&self) -> Option<usize> {
+        self.oracle.count()
+    }
+    fn row_gradient(&mut self, row: usize, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
+        let answer = self.oracle.row_gradient(row, theta, grads);
+        self.zero(grads, answer)
+    }
+    fn full_gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
+        let answer = self.oracle.full_gradient(theta, grads);
+        self.zero(grads, answer)
+    }
+    fn hessian_vector(&mut self, theta: &Params<F>, v: &Params<F>, out: &mut Grads<F>) -> Option<Total> {
+        let answer = self.oracle.hessian_vector(theta, v, out);
+        self.zero(out, answer)
+    }
+}
+
 /// ‖g‖₂ of the sums as they stand, each number cut to ± `limit` first.
 fn gradient_norm<F: Float>(step: &Step<'_, '_, F>, limit: f64) -> f64 {
     let grads: Vec<&[F]> = step.parts.iter().map(Part::gradient).collect();
@@ -543,13 +609,7 @@ fn gradient_norm<F: Float>(step: &Step<'_, '_, F>, limit: f64) -> f64 {
 
 impl<F: Build> Optimizer<F> for Assembled<F> {
     fn needs(&self) -> Needs {
-        self.chains.iter().fold(Needs::default(), |needs, chain| {
-            let early = chain.early.iter().map(|e| match e {
-                Early::Pass(before) => before.needs(),
-                _ => Needs::default(),
-            });
-            early.fold(needs.and(chain.method.needs()), Needs::and)
-        })
+        self.chains.iter().fold(Needs::default(), |needs, chain| needs.and(chain.needs()))
     }
 
     fn step(
@@ -595,6 +655,10 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
 
     fn evaluation_weights(&mut self, theta: &Params<F>) -> Option<&[F]> {
         self.evaluated(theta.flat())
+    }
+
+    fn observe(&mut self, score: f64) {
+        self.chains.iter_mut().for_each(|chain| chain.lr.observe(score));
     }
 
     fn expression(&self) -> String {

@@ -6,6 +6,8 @@ use thalweg_core::{Buffer, Float, Layout, Memory};
 const OVERFLOWS: u64 = 50;
 /// How often a roll back follows another.
 const ROLLBACKS: u64 = 10;
+/// Bytes of memory that a copy holds at most.
+const MOST: u64 = 1 << 36;
 
 /// What a chain's stages ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,6 +152,10 @@ impl<F: Float> Guard<F> {
         if let Some(copy) = &mut self.copy {
             visit("rollback.lr", Memory::Scalar(&mut self.lr));
             visit("rollback.age", Memory::Count(&mut copy.age));
+            // The memory of some rules grows.
+            let mut bytes = copy.memory.len() as u64;
+            visit("rollback.length", Memory::Count(&mut bytes));
+            copy.memory.resize(bytes.min(MOST) as usize, 0);
             visit("rollback.memory", Memory::U8(&mut copy.memory));
             for tensor in layout.tensors() {
                 visit(&format!("{}/rollback", tensor.name), F::memory(&mut copy.theta[tensor.range()]));

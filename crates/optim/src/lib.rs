@@ -46,6 +46,7 @@ mod stepper;
 mod tensorwise;
 pub mod trace;
 mod vector;
+mod whole;
 
 pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
 pub use format::{Format, View};

@@ -201,6 +201,10 @@ pub(crate) trait Method<F: Float>: Send {
     fn needs(&self) -> Needs {
         Needs::default()
     }
+    /// Whether it finds its own step size: the learning rate is a factor of that, or its limit.
+    fn finds_rate(&self) -> bool {
+        false
+    }
     /// The formula, where it is a rule's that works coordinate by coordinate.
     fn trace(&self) -> Option<Trace> {
         None

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thalweg_core::expr::{self, Branch, Call, Duration, ExprError, Span, Value};
 use thalweg_core::hyper::{self, Hyper};
 use thalweg_core::suggest::nearest;
-use thalweg_core::{Layout, Optimizer, Penalty, Tensor, Threads};
+use thalweg_core::{Layout, Needs, Optimizer, Penalty, Tensor, Threads};
 
 use crate::assembled::{self, Assembled, Early};
 use crate::chain::accumulate::Accumulate;
@@ -235,8 +235,11 @@ impl Plan {
                     return Err(GroupError::Unfit { rule: chain.entry.name, tensor, group: name });
                 }
             }
-            if chain.entry.kind == Kind::Whole && tensors.len() != layout.tensors().len() {
-                return Err(GroupError::NotAll { rule: chain.entry.name, group: name });
+            let whole =
+                chain.stages.iter().find(|(s, _)| matches!(s.make, Make::Whole(..))).map(|(s, _)| s.name);
+            let whole = whole.or((chain.entry.kind == Kind::Whole).then_some(chain.entry.name));
+            if let Some(rule) = whole.filter(|_| tensors.len() != layout.tensors().len()) {
+                return Err(GroupError::NotAll { rule, group: name });
             }
             lots.push(Lot { group: name, tensors, chain: chain.clone() });
         }
@@ -275,9 +278,23 @@ impl Plan {
 
     /// Whether every rule can take an l1 penalty by a proximal step.
     pub fn is_proximal(&self) -> bool {
+        self.everything().all(|chain| chain.method.proximal())
+    }
+
+    /// What the optimizer will ask of the loop, over all of its rules and phases.
+    pub fn needs(&self) -> Needs {
+        self.everything().fold(Needs::default(), |needs, chain| needs.and(chain.needs()))
+    }
+
+    /// Whether the (first) rule finds its own step size, so that its rate is a factor of that and its default fits everywhere.
+    pub fn finds_rate(&self) -> bool {
+        self.everything().next().is_some_and(|chain| chain.method.finds_rate())
+    }
+
+    /// All chains, over no tensors.
+    fn everything(&self) -> impl Iterator<Item = assembled::Chain<f64>> {
         let layout = Arc::new(Layout::builder().build());
-        let horizon = Setup::default().horizon;
-        self.all().all(|c| c.build::<f64>(String::new(), &[], &layout, horizon, 0).method.proximal())
+        self.all().map(move |chain| chain.build(String::new(), &[], &layout, Setup::default().horizon, 0))
     }
 
     /// Bytes of memory that the optimizer keeps over this layout.
@@ -488,7 +505,7 @@ impl ChainPlan {
                     let (steps, per_epoch) = (rare(horizon.steps), rare(horizon.per_epoch));
                     late.push(Box::new(Swa::new(values[0], values[1], steps, per_epoch, &list)));
                 }
-                Make::Before(single, double) => {
+                Make::Before(single, double) | Make::Whole(single, double) => {
                     early.push(Early::Pass(F::pick_before(*single, *double)(&named, &list)))
                 }
                 Make::After(single, double) => late.push(F::pick_after(*single, *double)(&named, &list)),

@@ -128,6 +128,74 @@ pub(crate) fn dot<F: Float>(threads: &Threads, pairs: &[(&[F], &[F])]) -> f64 {
     sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
 }
 
+/// Numbers in a block of [`fuse`], which stays in the first cache.
+pub(crate) const BLOCK: usize = 1024;
+
+/// A task of [`fuse`]: matching stretches, what `f` is told of their tensor, and the sums of their terms.
+type Stretch<'a, F, X, const N: usize, const K: usize> = Mutex<([&'a mut [F]; N], X, [f64; K])>;
+
+/// Runs `f` over matching blocks of N slices of one length, tensor by tensor and in parallel; `f` is given what is known of the
+/// tensor, and writes K terms for each coordinate, whose sums are returned: in fixed lanes within a block, blocks within a task,
+/// tasks in order.
+pub(crate) fn fuse<'a, F: Float + 'a, X: Copy + Send + Sync, const N: usize, const K: usize>(
+    threads: &Threads,
+    tensors: impl IntoIterator<Item = ([&'a mut [F]; N], X)>,
+    f: impl Fn([&mut [F]; N], X, [&mut [f64]; K]) + Sync,
+) -> [f64; K] {
+    let mut tasks: Vec<Stretch<'_, F, X, N, K>> = Vec::new();
+    let mut total = 0;
+    for (mut rest, known) in tensors {
+        total += rest[0].len();
+        while rest[0].len() > TASK {
+            let (head, tail) = split(rest, TASK);
+            tasks.push(Mutex::new((head, known, [0.0; K])));
+            rest = tail;
+        }
+        tasks.push(Mutex::new((rest, known, [0.0; K])));
+    }
+    let work = |i: usize| {
+        let mut task = tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (slices, known, sums) = &mut *task;
+        let mut terms = [[0.0f64; BLOCK]; K];
+        let len = slices[0].len();
+        for from in (0..len).step_by(BLOCK) {
+            let range = from..(from + BLOCK).min(len);
+            isa::run(
+                #[inline(always)]
+                || {
+                    let block = slices.each_mut().map(|s| &mut s[range.clone()]);
+                    f(block, *known, terms.each_mut().map(|t| &mut t[..range.len()]));
+                    for (sum, terms) in sums.iter_mut().zip(&terms) {
+                        *sum += thalweg_core::math::sum_by(&terms[..range.len()], |x| x);
+                    }
+                },
+            );
+        }
+    };
+    if total <= 2 * TASK || threads.count() == 1 {
+        (0..tasks.len()).for_each(work);
+    } else {
+        threads.run(tasks.len(), work);
+    }
+    tasks.into_iter().fold([0.0; K], |mut all, task| {
+        let sums = task.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).2;
+        all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+        all
+    })
+}
+
+/// Cuts all slices at one place.
+fn split<F, const N: usize>(slices: [&mut [F]; N], at: usize) -> ([&mut [F]; N], [&mut [F]; N]) {
+    let mut tails = Vec::with_capacity(N);
+    let heads = slices.map(|s| {
+        let (head, tail) = s.split_at_mut(at);
+        tails.push(tail);
+        head
+    });
+    let mut tails = tails.into_iter();
+    (heads, std::array::from_fn(|_| tails.next().expect("one tail for each slice")))
+}
+
 #[inline(always)]
 fn dot_block<F: Float>(a: &[F], b: &[F]) -> f64 {
     let mut lanes = [0.0f64; 16];

@@ -11,6 +11,7 @@ pub mod loss_scale;
 pub mod noise;
 pub mod nonfinite;
 pub mod penalty;
+pub mod sam;
 pub mod swa;
 
 use thalweg_core::hyper::Hyper;
@@ -56,6 +57,8 @@ pub(crate) enum Make {
     Swa,
     /// A pass over the gradients.
     Before(MakeBefore<f32>, MakeBefore<f64>),
+    /// The same, of all parameters of the model together.
+    Whole(MakeBefore<f32>, MakeBefore<f64>),
     /// A pass over the weights.
     After(MakeAfter<f32>, MakeAfter<f64>),
 }
@@ -66,7 +69,7 @@ pub(crate) type MakeBefore<F> = fn(&Values<'_>, &[&Tensor]) -> Box<dyn Before<F>
 pub(crate) type MakeAfter<F> = fn(&Values<'_>, &[&Tensor]) -> Box<dyn After<F>>;
 
 /// All stages.
-pub static STAGES: [&Stage; 16] = [
+pub static STAGES: [&Stage; 17] = [
     &accumulate::ACCUMULATE,
     &loss_scale::LOSS_SCALE,
     &nonfinite::SKIP_NONFINITE,
@@ -77,6 +80,7 @@ pub static STAGES: [&Stage; 16] = [
     &agc::AGC,
     &centralize::CENTRALIZE,
     &noise::NOISE,
+    &sam::SAM,
     &penalty::L1_STAGE,
     &penalty::L2_STAGE,
     &penalty::ELASTIC,

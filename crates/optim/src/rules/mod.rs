@@ -9,24 +9,38 @@ mod adam;
 mod adamax;
 mod adan;
 mod amsgrad;
+mod armijo;
 mod asgd;
+mod dadapt_adagrad;
+mod dadapt_adam;
+mod dadapt_sgd;
 mod ftrl;
 mod lamb;
 mod lars;
+mod lbfgs;
 mod lion;
 mod momentum;
 mod muon;
 mod nadam;
 mod nesterov;
 mod novograd;
+mod polyak;
+mod prodigy;
 mod radam;
 mod rmsprop;
 mod rprop;
+mod saga;
+mod schedulefree;
+mod schedulefree_adamw;
+mod schedulefree_radam;
+mod schedulefree_sgd;
 mod sgd;
 mod shampoo;
 mod signsgd;
 mod sm3;
 mod soap;
+mod sophia;
+mod svrg;
 mod yogi;
 
 use thalweg_core::hyper::{Hyper, Range};
@@ -54,13 +68,26 @@ pub use signsgd::{SignSgd, Signum};
 pub use yogi::Yogi;
 
 use adafactor::ADAFACTOR;
+use armijo::ARMIJO;
+use dadapt_adagrad::DADAPT_ADAGRAD;
+use dadapt_adam::DADAPT_ADAM;
+use dadapt_sgd::DADAPT_SGD;
 use lamb::LAMB;
 use lars::LARS;
+use lbfgs::LBFGS;
 use muon::MUON;
 use novograd::NOVOGRAD;
+use polyak::POLYAK;
+use prodigy::PRODIGY;
+use saga::SAGA;
+use schedulefree_adamw::SCHEDULEFREE_ADAMW;
+use schedulefree_radam::SCHEDULEFREE_RADAM;
+use schedulefree_sgd::SCHEDULEFREE_SGD;
 use shampoo::SHAMPOO;
 use sm3::SM3;
 use soap::SOAP;
+use sophia::SOPHIA;
+use svrg::SVRG;
 
 use crate::chain::{MakeAfter, MakeBefore};
 use crate::elementwise::Elementwise;
@@ -223,10 +250,50 @@ macro_rules! both {
 }
 
 /// Every rule.
-pub static ALL: [&Entry; 30] = [
-    &SGD, &ADAGRAD, &RMSPROP, &ADAM, &AMSGRAD, &ADAMW, &ADADELTA, &ADAMAX, &NADAM, &NADAMW, &RADAM,
-    &ADABELIEF, &ADABOUND, &AMSBOUND, &YOGI, &ADAN, &LION, &SIGNSGD, &SIGNUM, &RPROP, &ASGD, &FTRL,
-    &NOVOGRAD, &SM3, &LARS, &LAMB, &ADAFACTOR, &MUON, &SHAMPOO, &SOAP,
+pub static ALL: [&Entry; 43] = [
+    &SGD,
+    &ADAGRAD,
+    &RMSPROP,
+    &ADAM,
+    &AMSGRAD,
+    &ADAMW,
+    &ADADELTA,
+    &ADAMAX,
+    &NADAM,
+    &NADAMW,
+    &RADAM,
+    &ADABELIEF,
+    &ADABOUND,
+    &AMSBOUND,
+    &YOGI,
+    &ADAN,
+    &LION,
+    &SIGNSGD,
+    &SIGNUM,
+    &RPROP,
+    &ASGD,
+    &FTRL,
+    &NOVOGRAD,
+    &SM3,
+    &LARS,
+    &LAMB,
+    &ADAFACTOR,
+    &MUON,
+    &SHAMPOO,
+    &SOAP,
+    &SCHEDULEFREE_SGD,
+    &SCHEDULEFREE_ADAMW,
+    &SCHEDULEFREE_RADAM,
+    &PRODIGY,
+    &DADAPT_SGD,
+    &DADAPT_ADAM,
+    &DADAPT_ADAGRAD,
+    &POLYAK,
+    &LBFGS,
+    &ARMIJO,
+    &SVRG,
+    &SAGA,
+    &SOPHIA,
 ];
 
 /// Short names for settings that have a name of their own: name, the expression it stands for, summary.

@@ -18,3 +18,4 @@ mod state;
 mod stepper;
 mod tensors;
 mod trajectories;
+mod whole;
