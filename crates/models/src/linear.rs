@@ -21,6 +21,7 @@ mod predict;
 
 use std::sync::{Arc, Mutex};
 
+use thalweg_core::objective::difference_of_gradients;
 use thalweg_core::{Batch, Float, Grads, Kind, Layout, Objective, Params, Threads, Total};
 
 use self::pass::{Aim, Work};
@@ -161,5 +162,19 @@ impl<F: Float> Objective<F> for Linear<F> {
         let total = self.pass(theta, batch, Aim::Gradient, Some(grads));
         grads.total += total;
         total
+    }
+    /// Exact where the loss is smooth.
+    fn hessian_vector(
+        &self,
+        theta: &Params<F>,
+        v: &Params<F>,
+        batch: &Batch<'_, F>,
+        out: &mut Grads<F>,
+    ) -> Total {
+        if self.smooth().is_err() {
+            return difference_of_gradients(self, theta, v, batch, out);
+        }
+        out.clear();
+        self.pass(theta, batch, Aim::Product(v), Some(out))
     }
 }

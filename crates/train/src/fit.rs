@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use thalweg_core::{
-    At, Batch, Float, Grads, NoOracle, Objective, Optimizer, Oracle, Params, Penalty, StepError, Total,
+    At, Batch, Float, Grads, NoOracle, Objective, Optimizer, Params, Penalty, StepError, Total,
 };
 use thalweg_data::Batches;
 
 use crate::event::{EpochRecord, Event, Observer, StepRecord};
+use crate::oracle::BatchOracle;
 use crate::stop::Stop;
 
 /// The loss may grow to this many times its start before a run counts as diverged.
@@ -104,25 +105,17 @@ pub enum FitError {
         /// Why.
         source: StepError,
     },
+    /// The optimizer works on the whole data only, and was given a part of them.
+    #[error(
+        "{optimizer} works on all training rows at once, and the batches have fewer; leave the batch size out, or say full"
+    )]
+    FullBatch {
+        /// The optimizer's expression.
+        optimizer: String,
+    },
     /// An observer could not write.
     #[error("cannot write the run's metrics")]
     Observer(#[source] std::io::Error),
-}
-
-/// Evaluates the current batch at other points.
-struct BatchOracle<'a, F: Float> {
-    objective: &'a dyn Objective<F>,
-    batch: Batch<'a, F>,
-}
-
-impl<F: Float> Oracle<F> for BatchOracle<'_, F> {
-    fn loss(&mut self, theta: &Params<F>) -> Total {
-        self.objective.loss(theta, &self.batch)
-    }
-    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
-        grads.clear();
-        self.objective.gradient(theta, &self.batch, grads)
-    }
 }
 
 /// A clock that runs only while we train.
@@ -262,7 +255,10 @@ pub fn fit<F: Float>(
                 grads.flat_mut().iter_mut().for_each(|g| *g = *g * scale);
             }
             let at = At { step: steps + 1, penalty: options.penalty };
-            let mut oracle = BatchOracle { objective, batch };
+            if index.is_some() && optimizer.needs().full_batch {
+                return Err(FitError::FullBatch { optimizer: optimizer.expression() });
+            }
+            let mut oracle = BatchOracle { objective, train, batch };
             let report = optimizer
                 .step(at, &mut theta, &mut grads, &mut oracle)
                 .map_err(|source| FitError::Step { step: steps + 1, source })?;
@@ -331,6 +327,7 @@ pub fn fit<F: Float>(
         }))?;
         clock.go_on();
         let monitored = valid_loss.unwrap_or(train_loss);
+        optimizer.observe(monitored);
         let improved = best.as_ref().is_none_or(|b| monitored < b.loss) && monitored.is_finite();
         if improved && (task.valid.is_some() || options.patience.is_some()) {
             best = Some(Best { loss: monitored, epoch, params: evaluated.clone(), valid_loss });

@@ -28,6 +28,8 @@ use crate::stop::Stop;
 const FULL_UP_TO: usize = 4096;
 /// Rows of a batch beyond that.
 const BATCH: usize = 1024;
+/// Rows of a batch for rules that look at single rows.
+const BATCH_OF_ROWS: usize = 32;
 /// Steps and passes that a run makes at least when nothing is said.
 const LEAST_STEPS: u64 = 1000;
 const LEAST_PASSES: u64 = 5;
@@ -307,10 +309,7 @@ impl Prepared {
         let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / size };
         let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
         let rows = train.len();
-        let batch =
-            job.batch.unwrap_or(if rows <= FULL_UP_TO { BatchSize::Full } else { BatchSize::Rows(BATCH) });
-        // A batch of all rows is the full batch.
-        let batch = if batch.of(rows) == rows { BatchSize::Full } else { batch };
+        let batch = batch_of(&job, rows, &mut notes)?;
         let per_epoch = rows.div_ceil(batch.of(rows)) as u64;
         let epochs = job.epochs.unwrap_or_else(|| LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)));
         Ok(Self {
@@ -347,9 +346,14 @@ impl Prepared {
 
     /// The batch size of a member of a comparison.
     pub fn batch_of(&self, member: &crate::compare::table::Member) -> BatchSize {
+        let needs = member.plan.needs();
         match member.batch {
             Some(BatchSize::Rows(n)) if n >= self.train.len() => BatchSize::Full,
             Some(batch) => batch,
+            None if needs.full_batch => BatchSize::Full,
+            None if needs.rows && self.job.batch.is_none() && self.train.len() > BATCH_OF_ROWS => {
+                BatchSize::Rows(BATCH_OF_ROWS)
+            }
             None => self.batch,
         }
     }
@@ -383,9 +387,32 @@ impl Prepared {
         linear.extremes(&self.start(&linear), &self.train.batch(), self.penalty, self.job.seed)
     }
 
+    /// What takes L's place in rates for rules without noise at the optimum: the expected smoothness of a batch of b of the N rows,
+    /// `N(b−1)/(b(N−1))·L + (N−b)/(b(N−1))·max Lᵢ` with Lᵢ the bound of a row's curvature (Gower et al. 2019, proposition 3.8,
+    /// <https://arxiv.org/abs/1901.09401>).
+    fn noisy_curvature(&self) -> Result<f64, JobError> {
+        let largest = self.curvature()?.largest;
+        let data = self.train.batch();
+        let (n, b) = (data.len() as f64, self.batch.of(data.len()) as f64);
+        if n <= 1.0 {
+            return Ok(largest);
+        }
+        let total: f64 = (0..data.len()).map(|i| data.weight_at(i)).sum();
+        // Counts have no bound: the curvature at the start is their mean.
+        let bound = self.loss.entry().bound.unwrap_or(self.answer[0]);
+        let one = f64::from(u8::from(self.job.intercept)) + data.code_width as f64;
+        let of = |i: usize| {
+            let squares: f64 = data.dense_row(i).iter().map(|x| x * x).sum();
+            n * data.weight_at(i) / total * bound * (squares + one)
+        };
+        let row = (0..data.len()).map(of).fold(0.0, f64::max) + self.penalty.l2;
+        Ok((n * (b - 1.0) * largest + (n - b) * row) / (b * (n - 1.0)))
+    }
+
     /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
-    /// descent and its forms (1/(2L) for counts, whose curvature grows), 0.5 for AdaGrad and its kin; for the others 50 times the
-    /// library's default, which is made for networks (0.05 for Adam), with a cosine to 0.
+    /// descent and its forms (1/(2L) for counts, whose curvature grows), 1/(3L) of a batch for SVRG and SAGA, 0.5 for AdaGrad and its
+    /// kin, the library's default where the rule finds its step itself; for the others 50 times that default, which is made for
+    /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule.
     ///
     /// # Errors
     /// A loss with a kink has no 1/L.
@@ -401,7 +428,10 @@ impl Prepared {
         } else if plan.lr().is_none()
             && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
+            && !plan.finds_rate()
             && !matches!(plan.entry().name, "sgd" | "asgd" | "adagrad" | "ftrl" | "adadelta" | "rprop")
+            && !matches!(plan.entry().name, "polyak" | "svrg" | "saga")
+            && !plan.entry().name.starts_with("schedulefree")
         {
             plan.fill_schedule(&cosine()?);
         }
@@ -410,7 +440,18 @@ impl Prepared {
         }
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
-                "sgd" | "asgd" => {
+                _ if plan.finds_rate() => plan.entry().lr,
+                "svrg" | "saga" => {
+                    let l = self.noisy_curvature()?;
+                    notes.push(format!(
+                        "learning rate 1/(3L) = {}: L = {} bounds the curvature of batches of {} rows",
+                        short(1.0 / (3.0 * l)),
+                        short(l),
+                        self.batch.of(self.train.len())
+                    ));
+                    1.0 / (3.0 * l)
+                }
+                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" => {
                     let l = self.curvature()?.largest;
                     let count = self.loss.task() == losses::Task::Count;
                     let lr = if count { 0.5 / l } else { 1.0 / l };
@@ -424,6 +465,7 @@ impl Prepared {
                 }
                 "adagrad" | "ftrl" | "sm3" | "shampoo" => 0.5,
                 "rmsprop" | "yogi" | "rprop" | "adafactor" => 0.05,
+                name if name.starts_with("schedulefree") => 0.05,
                 _ if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
                 _ => plan.entry().lr,
             };
@@ -584,6 +626,34 @@ fn short(x: f64) -> String {
 /// The same, as it is typed: without the signs that make numbers pleasant to read.
 fn typed(x: f64) -> String {
     thalweg_core::expr::number(format!("{x:.2e}").parse().unwrap_or(x))
+}
+
+/// Rows in a batch: what was asked for, or what suits the optimizer and the number of rows.
+fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Result<BatchSize, JobError> {
+    let needs = job.plan.as_ref().map(Plan::needs).unwrap_or_default();
+    // A batch of all rows is the full batch.
+    let asked = job.batch.map(|batch| if batch.of(rows) == rows { BatchSize::Full } else { batch });
+    let name = job.plan.as_ref().map_or("", Plan::short_name);
+    match asked {
+        Some(BatchSize::Rows(n)) if needs.full_batch => Err(JobError::Setting(format!(
+            "{name} works on all {rows} training rows at once, and --batch {n} asks for fewer; leave --batch out, or say --batch full"
+        ))),
+        Some(batch) => Ok(batch),
+        None if needs.full_batch => {
+            if rows > FULL_UP_TO {
+                notes.push(format!("batch: all {rows} rows, which {name} works on at once"));
+            }
+            Ok(BatchSize::Full)
+        }
+        None if needs.rows && rows > BATCH_OF_ROWS => {
+            notes.push(format!(
+                "batch: {BATCH_OF_ROWS} rows, since {name} corrects the noise of small batches"
+            ));
+            Ok(BatchSize::Rows(BATCH_OF_ROWS))
+        }
+        None if rows <= FULL_UP_TO => Ok(BatchSize::Full),
+        None => Ok(BatchSize::Rows(BATCH)),
+    }
 }
 
 /// Rows that give the score are used for nothing else: no file may be two parts.

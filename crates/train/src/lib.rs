@@ -8,6 +8,7 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod observers;
+mod oracle;
 pub mod pages;
 pub mod report;
 pub mod run;

@@ -114,10 +114,10 @@ fn rows(title: &str, rows: impl Iterator<Item = (&'static str, String)>, text: &
     text.push_str(title);
     text.push('\n');
     for (name, summary) in rows {
-        let lines = show::wrap(&summary, width - 19);
+        let lines = show::wrap(&summary, width - 22);
         for (i, line) in lines.lines().enumerate() {
             let name = if i == 0 { name } else { "" };
-            text.push_str(&format!("  {name:15}  {line}\n"));
+            text.push_str(&format!("  {name:18}  {line}\n"));
         }
     }
     text.push('\n');

@@ -84,6 +84,33 @@ fn every_optimizer_is_listed_and_told() {
     }
 }
 
+/// Rules that evaluate more than a batch's gradient, with and without a batch, and before others.
+#[test]
+fn rules_that_look_at_all_rows_or_single_ones_train() {
+    let scene = Scene::new();
+    let fit = |rest: &str| {
+        let line = format!("fit data/penguins.csv --target species --out run --force --json -q {rest}");
+        let run = scene.json(&line);
+        assert!(run["score"].as_f64().unwrap() > 0.95, "{rest}: {run}");
+        run["train_loss"].as_f64().unwrap()
+    };
+    let best = fit("--optimizer lbfgs");
+    for rest in [
+        "--optimizer armijo",
+        "--optimizer 'adam until 20% then lbfgs'",
+        "--optimizer svrg",
+        "--optimizer saga --batch 8",
+        "--optimizer 'sam(rho=0.01) | adam'",
+        "--optimizer prodigy --schedule cosine",
+        "--optimizer schedulefree_adamw --batch 64",
+    ] {
+        let loss = fit(rest);
+        // Each ends where no slope is above 1e-4.
+        assert!(loss > best - 1e-4 && loss < best + 0.01, "{rest}: {loss} and {best}");
+    }
+    scene.ok("compare --function rosenbrock --optimizers 'lbfgs, armijo, saga' --steps 50 --no-report");
+}
+
 #[test]
 fn a_curve_is_told_with_all_that_it_takes() {
     let scene = Scene::new();

@@ -35,6 +35,13 @@ fn unknown_names_get_a_caret_and_a_suggestion() {
 }
 
 #[test]
+fn rules_on_all_rows_take_no_batch() {
+    let says = "lbfgs works on all 354 training rows at once, and --batch 16 asks for fewer";
+    refused("--optimizer lbfgs --batch 16", &[says, "--batch full"]);
+    refused("--optimizer '{ weight: lbfgs; rest: gd }'", &["lbfgs works on all parameters together"]);
+}
+
+#[test]
 fn values_out_of_range() {
     refused("--optimizer 'adam(beta1=1.2)'", &["beta1 must be in [0, 1), got 1.2", "             ^^^"]);
     refused("--optimizer 'gd(lr=-1)'", &["lr must be in [0, ∞), got -1"]);

@@ -116,7 +116,7 @@ pub fn spreads(seeds: &[Compared]) -> Vec<Spread> {
     first.runs.iter().enumerate().map(spread).collect()
 }
 
-/// Trains every member on `prepared`. A member without a rate gets the best of nine, each with the whole budget, chosen by the
+/// Trains every member on `prepared`. A member without a rate, whose rule does not find its own, gets the best of nine, each with the whole budget, chosen by the
 /// loss on validation rows where there are any, else by the objective on the training rows; never by the test rows.
 ///
 /// # Errors
@@ -130,7 +130,8 @@ pub fn compare_on_table(
 ) -> Result<Compared, JobError> {
     let mut runs = Vec::with_capacity(members.len());
     for member in members {
-        let search = if member.plan.lr_is_open() { Some(search(prepared, member, interrupt)?) } else { None };
+        let open = member.plan.lr_is_open() && !member.plan.finds_rate();
+        let search = if open { Some(search(prepared, member, interrupt)?) } else { None };
         let mut member = member.clone();
         if let Some(search) = &search {
             member.plan.fill_lr(search.rate());

@@ -3,6 +3,7 @@
 mod behaviour;
 mod common;
 mod divergence;
+mod evaluating;
 mod loop_;
 mod optima;
 mod policies;

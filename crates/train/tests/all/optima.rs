@@ -216,6 +216,77 @@ fn by_momentum_and_nesterov() {
     case("softmax digits").assert_found("nesterov(momentum=0.99)", 5_000, 1e-8);
 }
 
+/// A quasi-Newton method needs few steps whatever the condition, digits' 20,000 included.
+#[test]
+fn by_lbfgs() {
+    for case in smooth().filter(|c| c.l1 == 0.0) {
+        for rule in ["lbfgs", "lbfgs(history_size=10)"] {
+            let steps = case.assert_found(rule, 3000, 1e-7).fitted.steps;
+            assert!(steps < 700, "{} by {rule}: {steps} steps", case.name);
+        }
+    }
+}
+
+/// A line search finds a rate as good as 1/L, and better ones.
+#[test]
+fn by_armijo() {
+    for case in smooth().filter(|c| c.l1 == 0.0 && c.dataset != "digits") {
+        case.assert_found("armijo", 60_000, 1e-7);
+    }
+}
+
+/// Batches of 16 rows at a constant rate come to rest at the optimum, which those of SGD do not.
+#[test]
+fn by_small_batches_without_noise_at_the_optimum() {
+    for name in [
+        "ridge l2=1.0",
+        "logistic breast_cancer l2=0.1",
+        "ridge l2=0.1, weights, standardised by rows",
+        "softmax iris",
+    ] {
+        let case = case(name);
+        let run = |rule: &str| {
+            let mut prepared = case.prepare(4000, 1e-6);
+            prepared.job.plan = Some(Plan::parse(rule).unwrap());
+            prepared.batch = thalweg_data::BatchSize::Rows(16);
+            let (plan, notes) = prepared.plan().unwrap();
+            assert!(rule.contains("lr=") || notes[0].starts_with("learning rate 1/(3L) = "), "{notes:?}");
+            let lr = plan.lr().unwrap().lr.unwrap();
+            (train(&prepared, &plan), lr)
+        };
+        let mut rate = 0.0;
+        for rule in ["svrg", "saga"] {
+            let (outcome, lr) = run(rule);
+            assert_eq!(outcome.fitted.stop, Stop::Gradient, "{name} by {rule}");
+            let (w, b) = case.distance(&outcome);
+            assert!(w <= NEAR && b <= NEAR, "{name} by {rule}: {w:e}, {b:e}");
+            case.assert_level(rule, &outcome);
+            rate = lr;
+        }
+        let (outcome, _) = run(&format!("sgd(lr={rate})"));
+        assert_eq!(outcome.fitted.stop, Stop::Epochs, "{name} by sgd");
+    }
+}
+
+/// Rules that choose their rate, or need no schedule, and SAM with a radius that goes nowhere, end at the optimum too.
+#[test]
+fn by_rules_without_a_rate_or_a_schedule() {
+    for name in ["ridge l2=1.0", "logistic breast_cancer l2=0.1", "softmax iris"] {
+        for rule in [
+            "prodigy",
+            "prodigy(lr=cosine(1))",
+            "dadapt_adam(lr=cosine(1))",
+            "schedulefree_sgd",
+            "schedulefree_adamw",
+            "sophia(lr=cosine(0.05))",
+            "sam(rho=0) | adam(lr=cosine(0.05))",
+        ] {
+            let outcome = case(name).solve(rule, 20_000, 1e-6);
+            case(name).assert_level(rule, &outcome);
+        }
+    }
+}
+
 /// l1 by every rule of the registry, each with a rate that suits it: the same zeros, exactly.
 #[test]
 fn lasso_and_elastic_net_by_every_rule() {

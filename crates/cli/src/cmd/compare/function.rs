@@ -63,7 +63,7 @@ pub fn run(args: &args::Compare, name: &str) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::usage)?;
     let steps = steps as usize;
-    let paths = compare_on_function(entry, start, steps, &plans);
+    let paths = compare_on_function(entry, start, steps, &plans).map_err(Failure::usage)?;
 
     let report = (!args.output.no_report).then(|| match &args.output.out {
         Some(folder) => folder.join("report.html"),
