@@ -154,7 +154,7 @@ impl<F: Float> Guard<F> {
             visit("rollback.age", Memory::Count(&mut copy.age));
             // The memory of some rules grows.
             let mut bytes = copy.memory.len() as u64;
-            visit("rollback.bytes", Memory::Count(&mut bytes));
+            visit("rollback.length", Memory::Count(&mut bytes));
             copy.memory.resize(bytes.min(MOST) as usize, 0);
             visit("rollback.memory", Memory::U8(&mut copy.memory));
             for tensor in layout.tensors() {

@@ -272,7 +272,6 @@ impl<F: Build> RowOptimizer<F> {
         if !plan.is_single() {
             return Err(no("there is one tensor and one rule for it, without groups and phases"));
         }
-        // A rule for some tensors only would leave this one to its companion.
         if plan.entry().kind != crate::rules::Kind::Elementwise {
             return Err(no("its rule looks at more than one coordinate"));
         }

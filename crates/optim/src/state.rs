@@ -21,6 +21,8 @@ const FORMAT: u64 = 1;
 const LARGEST: u64 = 1 << 53;
 /// The piece that holds the number of a plan's phase: entering another makes new chains.
 const PHASE: &str = "phase";
+/// The end of the names of counts that other pieces' sizes or number depend on: rules whose memory grows.
+const LENGTH: &str = ".length";
 /// The count that is `u64::MAX` when there is nothing to count yet.
 const NEVER: &str = "rollback.age";
 /// Expressions longer than this are not compared value by value.
@@ -278,8 +280,8 @@ pub fn load<O: Stateful + ?Sized>(optimizer: &mut O, bytes: &[u8]) -> Result<Res
     }
     let pieces: BTreeMap<String, TensorView<'_>> = saved.tensors().into_iter().collect();
 
-    // Another phase has other chains: enter it to see what they need, and come back if it does not fit.
-    let kept = enter_phase(optimizer, &pieces);
+    // Another phase has other chains, other counts other pieces: take them to see what they need, and come back if it does not fit.
+    let kept = take_shape(optimizer, &pieces, bytes.len() as u64);
     let found = differences(optimizer, &pieces);
     if !found.is_empty() {
         if let Some(kept) = kept {
@@ -292,21 +294,35 @@ pub fn load<O: Stateful + ?Sized>(optimizer: &mut O, bytes: &[u8]) -> Result<Res
     Ok(Restored { step, expression: expression.into(), notes })
 }
 
-/// Enters the phase of a saved state where it is another; all memory as it was before then.
-fn enter_phase<O: Stateful + ?Sized>(
+/// Whether other pieces depend on the piece of this name.
+fn shapes(name: &str) -> bool {
+    name == PHASE || name.ends_with(LENGTH)
+}
+
+/// Takes the phase and the lengths of a saved state of `size` bytes where they are others; all memory as it was before then.
+fn take_shape<O: Stateful + ?Sized>(
     optimizer: &mut O,
     pieces: &BTreeMap<String, TensorView<'_>>,
+    size: u64,
 ) -> Option<BTreeMap<String, Vec<u8>>> {
-    let phase = pieces.get(PHASE).filter(|p| p.dtype() == Dtype::U64 && p.shape().is_empty())?;
+    // What is counted takes a byte at least, so that no count makes more room than the state itself could fill.
+    let count = |piece: &TensorView<'_>| {
+        let fits = piece.dtype() == Dtype::U64 && piece.shape().is_empty();
+        fits.then(|| u64::from_le_bytes(std::array::from_fn(|i| piece.data()[i]))).filter(|&n| n <= size)
+    };
+    let wanted: BTreeMap<&str, Vec<u8>> = pieces
+        .iter()
+        .filter(|(name, _)| shapes(name))
+        .filter_map(|(name, piece)| Some((name.as_str(), count(piece)?.to_le_bytes().to_vec())))
+        .collect();
     let mut kept = BTreeMap::new();
     optimizer.visit_state(&mut |name, memory| {
         kept.insert(name.to_string(), memory.to_bytes());
     });
-    let before = kept.get(PHASE).filter(|bytes| bytes.len() == phase.data().len())?;
-    if before == phase.data() {
+    if wanted.iter().all(|(name, bytes)| kept.get(*name) == Some(bytes)) {
         return None;
     }
-    write(optimizer, |name| (name == PHASE).then_some(phase.data()));
+    write(optimizer, |name| wanted.get(name).map(Vec::as_slice));
     Some(kept)
 }
 
@@ -333,8 +349,8 @@ fn differences<O: Stateful + ?Sized>(
         } else if let Memory::Count(now) = memory {
             let saved = u64::from_le_bytes(std::array::from_fn(|i| piece.data()[i]));
             let cannot = saved > LARGEST && !(name == NEVER && saved == u64::MAX);
-            // A phase that the plan does not have was not entered.
-            if cannot || (name == PHASE && saved != *now) {
+            // A phase that the plan does not have was not entered, nor a length that the rule does not take.
+            if cannot || (shapes(&name) && saved != *now) {
                 found.push(Difference::Count { name, saved });
             }
         }

@@ -105,7 +105,7 @@ fn add<F: Float>(threads: &Threads, a: f64, x: &mut [Buffer<F>], y: &mut [Buffer
     let a = F::from_f64(a);
     let rows = x.iter_mut().zip(y).map(|(x, y)| ([&mut x[..], &mut y[..]], ()));
     let [] = fuse(threads, rows, |[x, y], (), []| {
-        x.iter().zip(y).for_each(|(x, y)| *y = *y + a * *x);
+        x.iter().zip(y).for_each(|(x, y)| *y += a * *x);
     });
 }
 
@@ -374,7 +374,7 @@ impl<F: Float> Method<F> for Lbfgs<F> {
         } else {
             self.known = 1;
             for (part, last) in step.parts.iter_mut().zip(&self.last_step) {
-                part.theta().iter_mut().zip(&last[..]).for_each(|(theta, s)| *theta = *theta + *s);
+                part.theta().iter_mut().zip(&last[..]).for_each(|(theta, s)| *theta += *s);
             }
         }
         step.clear_gradients();
@@ -385,7 +385,7 @@ impl<F: Float> Method<F> for Lbfgs<F> {
         count(visit, "known", &mut self.known);
         scalar(visit, "first", &mut self.first);
         let mut pairs = self.pairs.len() as u64;
-        if count(visit, "pairs", &mut pairs) {
+        if count(visit, "pairs.length", &mut pairs) {
             let room = || Pair { s: self.room(), y: self.room(), rho: 0.0 };
             self.pairs = (0..pairs.min(self.history_size as u64)).map(|_| room()).collect();
         }
@@ -447,8 +447,8 @@ mod tests {
                 (root(b1) * u + root(b2) * v, -root(b1) * (1.0 - t) / u + root(b2) * t / v)
             }
         };
-        let functions: [Box<dyn Fn(f64) -> (f64, f64)>; 4] =
-            [Box::new(first), Box::new(second), Box::new(yan(0.001, 0.001)), Box::new(yan(0.01, 0.001))];
+        type Function<'f> = &'f dyn Fn(f64) -> (f64, f64);
+        let functions: [Function<'_>; 4] = [&first, &second, &yan(0.001, 0.001), &yan(0.01, 0.001)];
         for (nth, f) in functions.iter().enumerate() {
             let (value, slope) = f(0.0);
             for t in [1e-3, 1e-1, 1.0, 1e1, 1e3] {

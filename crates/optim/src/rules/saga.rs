@@ -84,8 +84,8 @@ impl<F: Float> Saga<F> {
             let [] = fuse(step.threads, rows, |[g, new, old, sum], (), []| {
                 for (((g, new), old), sum) in g.iter_mut().zip(new).zip(old).zip(sum) {
                     let change = *new - *old;
-                    *g = *g + share * change;
-                    *sum = *sum + change;
+                    *g += share * change;
+                    *sum += change;
                     *old = *new;
                 }
             });
@@ -141,7 +141,7 @@ impl<F: Float> Method<F> for Saga<F> {
 
     fn visit_state(&mut self, tensors: &[&Tensor], visit: &mut dyn FnMut(&str, Memory<'_>)) {
         let mut rows = self.rows;
-        if count(visit, "rows", &mut rows) && self.bytes(rows as usize) <= MOST {
+        if count(visit, "rows.length", &mut rows) && self.bytes(rows as usize) <= MOST {
             self.enlarge(rows);
         }
         scalar(visit, "weight", &mut self.weight);

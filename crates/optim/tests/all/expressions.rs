@@ -90,7 +90,7 @@ impl Draws {
         for stage in STAGES {
             // A proximal step is for rules that work coordinate by coordinate.
             let proximal = stage.hyper.iter().any(|h| h.name == "l1");
-            // SAM needs all parameters, and a rule with a companion leaves it some of them.
+            // It needs all parameters in one chain, where such a rule leaves some to another.
             if stage.name == "sam" && entry.rest.is_some() {
                 continue;
             }

@@ -120,6 +120,8 @@ struct Case {
     gradients: String,
     objective: Option<String>,
     hessians: Option<String>,
+    /// The rule, where what is recorded is a stage around it.
+    base: Option<String>,
     /// The names of the tensors, and their shapes; one vector where nothing is said.
     #[serde(default)]
     tensors: Vec<String>,
@@ -198,13 +200,15 @@ pub fn hold(file: &str, skip: impl Fn(&Entry, &str, &str) -> bool) -> BTreeSet<&
         let first = case.expression.split_once(": ").map_or(&case.expression[..], |(_, rule)| rule);
         let calls: Vec<&str> = first.split('|').filter_map(|call| call.trim().split('(').next()).collect();
         let stage = calls.iter().find_map(|call| STAGES.iter().find(|s| s.name == *call));
-        let Some(entry) = calls.iter().find_map(|call| ALL.iter().find(|e| e.name == *call)) else {
+        // Where a stage was recorded, of any rule; else of what stands alone.
+        let looked = if case.base.is_some() { &calls[..] } else { &calls[..1] };
+        let Some(entry) = looked.iter().find_map(|call| ALL.iter().find(|e| e.name == *call)) else {
             continue;
         };
         if skip(entry, &case.expression, &case.call) {
             continue;
         }
-        let held = stage.map_or(entry.name, |s| s.name);
+        let held = stage.filter(|_| case.base.is_some()).map_or(entry.name, |s| s.name);
         settings.entry(held).or_default().insert(&case.expression);
         assert!(case.steps.contains(&50));
         let roundings = if entry.name == "shampoo" { ROOTS } else { ROUNDINGS };
@@ -302,9 +306,7 @@ fn rules_that_need_a_shape() {
     };
     let file: Vec<String> = include_str!("../data/shaped.json").lines().map(grouped).collect();
     let mixed = |expression: &str| expression.starts_with('{') && expression.contains("nesterov=true");
-    // Stages that look at a tensor are held by `around`.
-    let stage = |expression: &str| expression.contains('|');
-    let held = hold(&file.join("\n"), |_, expression, _| mixed(expression) || stage(expression));
+    let held = hold(&file.join("\n"), |_, expression, _| mixed(expression));
     let wanted = ["adafactor", "lamb", "lars", "muon", "novograd", "shampoo", "sm3", "soap"];
     assert!(held.iter().eq(&wanted), "{held:?}");
 }

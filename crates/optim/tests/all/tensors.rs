@@ -9,11 +9,10 @@ use thalweg_optim::{Plan, Setup};
 
 use crate::common::{Run, both, numbers, settings, setup};
 
+/// The rules that see a tensor's shape. Schedule-free ones run over tensors one by one and see coordinates only: `whole` holds them.
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    // Schedule-free rules look at a tensor only for what their scalars are kept by; `whole` holds them.
-    let by_shape =
-        |entry: &&Entry| entry.kind == rules::Kind::Tensor && !entry.name.starts_with("schedulefree");
-    ALL.iter().copied().filter(by_shape)
+    let shaped = |e: &&Entry| e.kind == rules::Kind::Tensor && !e.name.starts_with("schedulefree");
+    ALL.iter().copied().filter(shaped)
 }
 
 fn all_settings() -> Vec<String> {

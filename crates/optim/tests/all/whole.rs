@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Grads, Layout, NoOracle, Oracle, Params, Penalty, Report, StepError, Threads, Total};
 use thalweg_optim::rules::{ALL, Build, Kind};
-use thalweg_optim::{Plan, Setup};
+use thalweg_optim::{Plan, Setup, state};
 
 use crate::common::{Run, both, layout, numbers, settings, setup, write};
 use crate::recorded::Quadratic;
@@ -402,6 +402,10 @@ fn lbfgs_reaches_the_optimum_under_the_wolfe_conditions() {
             assert!(f <= optimum.loss + 1e-12 * (1.0 + optimum.loss.abs()), "{name} with {text}: {f}");
             // Eight slopes below 10⁻⁹ on curvatures of 10⁻⁴ and more leave √8·10⁻⁵. A quadratic's minimum was solved for; scipy
             // ended with slopes below 10⁻¹⁰ in Rosenbrock's valley.
+            // In six dimensions there are two minima, and either will do.
+            if f < optimum.loss - 1.0 {
+                continue;
+            }
             let solved = file.objectives[name].get("optimum");
             let exact = solved.map_or(optimum.theta.clone(), |x| serde_json::from_value(x.clone()).unwrap());
             for (a, b) in on.run.values().iter().zip(&exact) {
@@ -441,7 +445,7 @@ fn sam_takes_the_gradient_of_the_worst_point() {
             On::new(&format!("sam(rho=0.1, adaptive={adaptive}) | sgd(lr=1e-3)"), Rc::clone(&f), &start);
         let g = f(&start).1;
         on.step();
-        let weigh = |x: f64, power: i32| if adaptive { x.abs().powi(power) } else { 1.0 };
+        let weigh = |x: f64, power: i32| if adaptive { libm::pow(x.abs(), f64::from(power)) } else { 1.0 };
         let norm =
             g.iter().zip(&start).map(|(g, x)| (g * weigh(*x, 1)) * (g * weigh(*x, 1))).sum::<f64>().sqrt();
         let worst: Vec<f64> = start.iter().zip(&g).map(|(x, g)| x + 0.1 * weigh(*x, 2) * g / norm).collect();
@@ -687,17 +691,47 @@ fn observed_scores_lower_a_plateaus_rate() {
     assert_eq!(run.memory(), other.memory());
 }
 
-/// A copy to go back to may hold more memory than a rule starts with.
+/// Memory that grows is saved and taken up by optimizers that have none yet, less or more; where the other cannot hold it, nothing
+/// is written.
 #[test]
-fn a_growing_memory_is_saved_in_the_copy_too() {
-    let text = "adam(lr=0.1) until 3 steps then lbfgs(history_size=3)";
-    let mut run = Run::<f64>::new(text, &layout(&[5, -2]), &setup(), &numbers(1, 7));
-    for t in 0..8 {
-        run.step(&numbers(2 + t, 7));
-        let mut other = Run::<f64>::new(text, &layout(&[5, -2]), &setup(), &numbers(9, 7));
-        other.restore(&run.memory());
-        assert_eq!(other.memory(), run.memory());
+fn memory_that_grows_is_restored_whatever_there_is() {
+    let tensors = layout(&[5, -2]);
+    for text in [
+        "lbfgs(history_size=3)",
+        "saga(lr=0.01)",
+        "rollback(every=2) | saga(lr=0.01)",
+        "adam(lr=0.1) until 3 steps then lbfgs(history_size=3)",
+        "rollback(every=2) | adam(lr=0.1) until 3 steps then adam(lr=0.2)",
+    ] {
+        let go = |steps: u64, from: &mut Run<f64>| {
+            for t in 0..steps {
+                // Some stages do not go with some rules: such a run stays where it is.
+                write(&tensors, from.grads.flat_mut(), &numbers(2 + t, 7));
+                from.grads.total = Total { loss: 0.5, weight: 1.0 };
+                let _ = from.try_go();
+            }
+        };
+        for (steps, already) in [(0, 0), (1, 0), (6, 0), (1, 6), (0, 6), (6, 2)] {
+            let mut run = Run::<f64>::new(text, &tensors, &setup(), &numbers(1, 7));
+            go(steps, &mut run);
+            let saved = state::save(&mut *run.optimizer, steps).unwrap();
+            let mut other = Run::<f64>::new(text, &tensors, &setup(), &numbers(9, 7));
+            go(already, &mut other);
+            state::load(&mut *other.optimizer, &saved).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(other.memory(), run.memory(), "{text}: {steps} into {already}");
+        }
     }
+    let new = |text: &str| On::new(text, Rc::new(rosenbrock), &[-1.2, 1.0, 0.5]);
+    let (mut run, mut small) = (new("lbfgs(history_size=3)"), new("lbfgs(history_size=1)"));
+    for _ in 0..6 {
+        run.step();
+        small.step();
+    }
+    let (mut run, mut small) = (run.run, small.run);
+    let (saved, before) = (state::save(&mut *run.optimizer, 6).unwrap(), small.memory());
+    let error = state::load(&mut *small.optimizer, &saved).unwrap_err().to_string();
+    assert!(error.contains("pairs.length"), "{error}");
+    assert_eq!(small.memory(), before);
 }
 
 /// Masked coordinates are 0 after every step, whatever is evaluated, and the others move as if the masked ones were not there.
