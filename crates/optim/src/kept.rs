@@ -99,14 +99,4 @@ impl<F: Float> Kept<F> {
             }
         }
     }
-
-    /// How many bytes it takes.
-    pub fn bytes(&self) -> usize {
-        let of = |p: &Place| match p {
-            Place::Own(range) => range.len() * F::BYTES,
-            Place::Bf16(x) => 2 * x.len(),
-            Place::Block8(codes, scales) => codes.len() + 4 * scales.len(),
-        };
-        self.places.iter().map(of).sum()
-    }
 }

@@ -23,7 +23,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![allow(dead_code, reason = "methods and stages of their own follow")]
 
 mod assembled;
 pub mod chain;

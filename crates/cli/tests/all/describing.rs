@@ -123,6 +123,11 @@ fn a_curve_is_told_with_all_that_it_takes() {
     assert_eq!(document["lengths"][0]["name"], "up");
     assert_eq!(document["choices"][0]["words"][1], "triangular2");
     let page = scene.ok("optimizers --markdown").out;
+    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/optimizers.md");
+    assert!(
+        std::fs::read_to_string(stored).unwrap_or_default() == page,
+        "docs/optimizers.md is stale: cargo run -p thalweg-cli -- optimizers --markdown > docs/optimizers.md"
+    );
     assert!(page.contains("## cyclic") && page.contains("| `up` | 2 epochs |"), "{page}");
 }
 
