@@ -205,12 +205,17 @@ fn what_was_good_before_is_kept() {
 /// Rates at the end of what numbers hold: a step that would not be finite is not made.
 #[test]
 fn no_rate_makes_weights_that_are_not_finite() {
+    let mut ended = std::collections::BTreeSet::new();
     for rule in thalweg_optim::rules::ALL {
         for (target, loss) in
             [("y", Loss::SQUARED), ("large", Loss::LOGISTIC), ("kind", Loss::SOFTMAX), ("y", Loss::ABSOLUTE)]
         {
             for lr in [1e10, 1e160, 1e308] {
                 for batch in [BatchSize::Full, BatchSize::Rows(16)] {
+                    let plan = plan(&format!("{}(lr={lr:e})", rule.name));
+                    if batch != BatchSize::Full && plan.needs().full_batch {
+                        continue;
+                    }
                     let asked = Job {
                         epochs: Some(30),
                         loss: Some(loss),
@@ -218,17 +223,21 @@ fn no_rate_makes_weights_that_are_not_finite() {
                         batch: Some(batch),
                         ..job(target)
                     };
-                    let outcome = train(&prepared(60, asked), &plan(&format!("{}(lr={lr:e})", rule.name)));
+                    let outcome = train(&prepared(60, asked), &plan);
                     assert_finite(&outcome);
                     let stop = outcome.fitted.stop;
                     assert!(matches!(stop, Stop::Diverged | Stop::Epochs), "{} {stop}", rule.name);
                     assert_eq!(stop == Stop::Diverged, outcome.fitted.diverged.is_some());
-                    // A step of 1e160 has squares beyond f64.
-                    assert!(stop == Stop::Diverged || lr < 1e100, "{} on {loss} at {lr:e}", rule.name);
+                    if stop == Stop::Epochs && lr > 1e100 {
+                        ended.insert(rule.name);
+                    }
                 }
             }
         }
     }
+    // A step of 1e160 has squares beyond f64; not where the rate is a limit, or the first trial of a search.
+    let limited = ["adabound", "adafactor", "amsbound", "armijo", "lbfgs", "polyak", "rprop"];
+    assert_eq!(ended.into_iter().collect::<Vec<_>>(), limited);
 }
 
 /// No 1/L where the gradient jumps: said with what to do; with a rate it runs.
