@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aligned_vec::{AVec, ConstAlign};
 
-use crate::Float;
+use crate::Real;
 
 /// Every buffer and every tensor in it starts at a multiple of this many bytes.
 pub const ALIGN: usize = 64;
@@ -28,12 +28,12 @@ pub struct Buffer<F> {
     len: usize,
 }
 
-impl<F: Float> Buffer<F> {
+impl<F: Real> Buffer<F> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let start = if len * F::BYTES >= LARGE {
+        let start = if len * size_of::<F>() >= LARGE {
             let nth = LARGE_BUFFERS.fetch_add(1, Ordering::Relaxed) % 8;
-            nth * STAGGER / F::BYTES
+            nth * STAGGER / size_of::<F>()
         } else {
             0
         };
@@ -43,7 +43,7 @@ impl<F: Float> Buffer<F> {
     }
 }
 
-impl<F: Float> Clone for Buffer<F> {
+impl<F: Real> Clone for Buffer<F> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeros(self.len);
         copy.copy_from_slice(self);

@@ -8,6 +8,7 @@
 //! args   := arg ("," arg)*       arg := [name "="] value
 //! value  := number | P% | true | false | dur | call
 //! dur    := N steps | N epochs | P%
+//! model  := call call*                                   conv(32) relu pool(2) flatten dense(128) relu
 //! ```
 //!
 //! What is parsed prints back as itself (spaces aside), and every error points at its place with a caret.
@@ -246,6 +247,19 @@ pub fn parse_call(source: &str) -> Result<Call, ExprError> {
     let mut p = Parser { source, at: 0 };
     let call = p.call()?;
     p.end(call)
+}
+
+/// Parses calls that follow each other, parted by blanks: the layers of a model, as in `conv(32) relu flatten`.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_calls(source: &str) -> Result<Vec<Call>, ExprError> {
+    let mut p = Parser { source, at: 0 };
+    let mut calls = vec![p.call()?];
+    while p.peek().is_some() {
+        calls.push(p.call()?);
+    }
+    Ok(calls)
 }
 
 /// Parses a single value, as in `cosine(0.1)` or `0.05`.
@@ -547,6 +561,15 @@ mod tests {
         }
         let deep = format!("{}1{}", "a(".repeat(5000), ")".repeat(5000));
         assert!(parse(&deep).unwrap_err().to_string().contains("nest"));
+    }
+
+    #[test]
+    fn calls_follow_each_other() {
+        let calls = parse_calls(" conv(32, kernel=3) relu  residual(conv(8), relu) ").unwrap();
+        let printed: Vec<String> = calls.iter().map(Call::to_string).collect();
+        assert_eq!(printed, ["conv(32, kernel=3)", "relu", "residual(conv(8), relu)"]);
+        let error = parse_calls("relu | relu").unwrap_err().to_string();
+        assert_eq!(error, "expected a name, found '|'\n  relu | relu\n       ^");
     }
 
     #[test]

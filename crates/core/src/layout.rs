@@ -12,6 +12,17 @@ pub enum Kind {
     Weight,
     /// Biases and intercepts: never penalised.
     Bias,
+    /// Gains of normalisations: never penalised.
+    Gain,
+    /// Tables whose rows are looked up: penalised as weights are, but no matrix that maps one space to another.
+    Embedding,
+}
+
+impl Kind {
+    /// Whether penalties and decay reach it.
+    pub fn is_penalised(self) -> bool {
+        matches!(self, Kind::Weight | Kind::Embedding)
+    }
 }
 
 /// A named range of the flat buffer.

@@ -18,6 +18,10 @@ pub trait Elementary: Sized + Copy {
     fn sigmoid(self) -> Self;
     /// ln(1 + eˣ), without overflow: within 3 ulp of the larger of the result and 1.
     fn softplus(self) -> Self;
+    /// tanh x: within 3 ulp.
+    fn tanh(self) -> Self;
+    /// erf x = 2/√π·∫₀ˣ e^(−t²) dt: within 4 ulp.
+    fn erf(self) -> Self;
 }
 
 macro_rules! elementary {
@@ -39,8 +43,8 @@ macro_rules! elementary {
                 // 2ᵏ in two factors: k reaches one above the largest exponent.
                 let ki = (shifted.to_bits() as $ibits).wrapping_sub(($shift as $f).to_bits() as $ibits);
                 let half = ki >> 1;
-                let pow = |n: $ibits| $f::from_bits(((n + $bias) as $bits) << $mant);
-                let y = e * pow(half) * pow(ki - half);
+                let pow = |n: $ibits| $f::from_bits((n.wrapping_add($bias) as $bits) << $mant);
+                let y = e * pow(half) * pow(ki.wrapping_sub(half));
                 let y = if x > $exp_max { $f::INFINITY } else { y };
                 let y = if x < $exp_min { 0.0 } else { y };
                 if x.is_nan() { x } else { y }
@@ -83,9 +87,69 @@ macro_rules! elementary {
                 let e = Elementary::exp(-self.abs());
                 (if self > 0.0 { self } else { 0.0 }) + e.log1p()
             }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                // Near 0 a rational function of x², elsewhere 1 − 2/(e²ˣ + 1).
+                let x = self;
+                let a = x.abs();
+                let z = x * x;
+                let p = (TANH_P[0] as $f * z + TANH_P[1] as $f) * z + TANH_P[2] as $f;
+                let q = ((z + TANH_Q[0] as $f) * z + TANH_Q[1] as $f) * z + TANH_Q[2] as $f;
+                let near = x + x * (z * (p / q));
+                let far = 1.0 - 2.0 / (Elementary::exp(a + a) + 1.0);
+                let far = if x < 0.0 { -far } else { far };
+                if a < 0.625 { near } else { far }
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                // Near 0 a rational function of x², elsewhere 1 − e^(−x²)·P(x)/Q(x) (Cephes, ndtr.c); 1 − erf 6 < 3e−17.
+                let x = self;
+                let a = x.abs();
+                let z = x * x;
+                let t = ERF_T.iter().fold(0.0, |s, &c| s * z + c as $f);
+                let u = ERF_U.iter().fold(1.0, |s, &c| s * z + c as $f);
+                let near = x * (t / u);
+                let b = if a > 6.0 { 6.0 } else { a };
+                let p = ERF_P.iter().fold(0.0, |s, &c| s * b + c as $f);
+                let q = ERF_Q.iter().fold(1.0, |s, &c| s * b + c as $f);
+                let far = 1.0 - Elementary::exp(-b * b) * (p / q);
+                let far = if x < 0.0 { -far } else { far };
+                let y = if a < 1.0 { near } else { far };
+                if x.is_nan() { x } else { y }
+            }
         }
     };
 }
+
+// tanh: x + x³·P(x²)/Q(x²), which meets the function at the six Chebyshev points of x² in [0, 0.625²].
+const TANH_P: [f64; 3] = [-0.9643850249801493, -99.25157970735542, -1613.941322073366];
+const TANH_Q: [f64; 3] = [112.77252888384996, 2234.484325610089, 4841.823966220099];
+// erf: the coefficients of Cephes' ndtr.c.
+const ERF_T: [f64; 5] =
+    [9.604973739870516, 90.02601972038427, 2232.005345946843, 7003.325141128051, 55592.30130103949];
+const ERF_U: [f64; 5] =
+    [33.56171416475031, 521.3579497801527, 4594.323829709801, 22629.000061389095, 49267.39426086359];
+const ERF_P: [f64; 9] = [
+    2.461969814735305e-10,
+    0.5641895648310689,
+    7.463210564422699,
+    48.63719709856814,
+    196.5208329560771,
+    526.4451949954773,
+    934.5285271719576,
+    1027.5518868951572,
+    557.5353353693994,
+];
+const ERF_Q: [f64; 8] = [
+    13.228195115474499,
+    86.70721408859897,
+    354.9377788878199,
+    975.7085017432055,
+    1823.9091668790973,
+    2246.3376081871097,
+    1656.6630919416134,
+    557.5353408177277,
+];
 
 /// ln(2ᵏ·m) from k and m, for one float type.
 macro_rules! ln_parts {
@@ -203,6 +267,8 @@ mod tests {
             .map(|x| (Elementary::softplus(x) - softplus(x)).abs() / ulp64(softplus(x).max(1.0)))
             .fold(0.0, f64::max);
         assert!(err <= 4.0, "{err}");
+        assert!(worst64(-30.0, 30.0, Elementary::tanh, libm::tanh) <= 4.0);
+        assert!(worst64(-8.0, 8.0, Elementary::erf, libm::erf) <= 5.0);
     }
 
     #[test]
@@ -212,6 +278,8 @@ mod tests {
         assert!(worst32(1e-3, 10.0, Elementary::ln, libm::log) <= 1.5);
         assert!(worst32(0.0, 100.0, Elementary::log1p, libm::log1p) <= 2.5);
         assert!(worst32(-80.0, 80.0, Elementary::sigmoid, |x| 1.0 / (1.0 + libm::exp(-x))) <= 3.0);
+        assert!(worst32(-30.0, 30.0, Elementary::tanh, libm::tanh) <= 3.0);
+        assert!(worst32(-8.0, 8.0, Elementary::erf, libm::erf) <= 4.0);
     }
 
     #[test]
@@ -233,6 +301,8 @@ mod tests {
             Elementary::ln(f64::NAN),
             Elementary::ln(-1.0),
             Elementary::sigmoid(f64::NAN),
+            Elementary::tanh(f64::NAN),
+            Elementary::erf(f64::NAN),
         ] {
             assert!(y.is_nan());
         }

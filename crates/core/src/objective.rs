@@ -3,7 +3,7 @@
 use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 
-use crate::{Batch, Float, Grads, Kind, Layout, Params};
+use crate::{Batch, Float, Grads, Layout, Params};
 
 /// A loss summed over rows, and the sum of their weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,7 +86,7 @@ pub fn difference_of_gradients<F: Float, O: Objective<F> + ?Sized>(
     total
 }
 
-/// What is added to the mean loss: `l2/2·‖w‖² + l1·‖w‖₁` over the [`Kind::Weight`] tensors.
+/// What is added to the mean loss: `l2/2·‖w‖² + l1·‖w‖₁` over the tensors whose [kind](crate::Kind::is_penalised) is penalised.
 ///
 /// scikit-learn's Ridge `alpha` is `l2·m`, LogisticRegression's `C` is `1/(l2·m)`, Lasso's `alpha` is `l1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -104,7 +104,7 @@ impl Penalty {
             return 0.0;
         }
         let (mut squares, mut absolutes) = (0.0, 0.0);
-        for tensor in theta.layout().tensors().iter().filter(|t| t.kind == Kind::Weight) {
+        for tensor in theta.layout().tensors().iter().filter(|t| t.kind.is_penalised()) {
             for w in &theta.flat()[tensor.range()] {
                 let w = w.to_f64();
                 squares += w * w;
@@ -120,7 +120,7 @@ impl Penalty {
         let scale = 1.0 / grads.total.weight;
         let mut worst = 0.0f64;
         for tensor in theta.layout().tensors() {
-            let Penalty { l1, l2 } = if tensor.kind == Kind::Weight { *self } else { Self::default() };
+            let Penalty { l1, l2 } = if tensor.kind.is_penalised() { *self } else { Self::default() };
             for (w, g) in theta.flat()[tensor.range()].iter().zip(&grads.flat()[tensor.range()]) {
                 let w = w.to_f64();
                 let g = g.to_f64() * scale + l2 * w;

@@ -23,6 +23,8 @@ pub enum Purpose {
     Noise = 6,
     /// Rounding of compressed memory.
     Rounding = 7,
+    /// Which numbers dropout keeps.
+    Dropout = 8,
 }
 
 /// A stream of random numbers for `(seed, purpose, nth)`.

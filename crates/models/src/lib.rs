@@ -1,6 +1,8 @@
-//! What Thalweg trains: linear models, losses, the saved form.
+//! What Thalweg trains: linear models, networks, losses, the saved form.
 
 pub mod functions;
+pub mod layers;
 pub mod linear;
 pub mod losses;
+pub mod network;
 pub mod saved;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thalweg_core::{Batch, Grads, Objective, Params, Threads};
 use thalweg_models::linear::{Linear, Shape};
 use thalweg_models::losses::Loss;
+use thalweg_models::network::{Input, Network, Output};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -61,4 +62,40 @@ fn the_steady_state_allocates_nothing() {
     }
     assert!(allocated[0] > 0, "the count counts");
     assert_eq!(allocated[1], 0);
+    networks();
+}
+
+/// The same of networks: every layer, with and without a tape, and a last batch that is shorter.
+fn networks() {
+    let image = Input::Image { channels: 1, height: 6, width: 5 };
+    let sequence = Input::Sequence { steps: 6, features: 5 };
+    let cases = [
+        ("mlp(8, dropout=0.2)", Input::Table { numbers: 30, levels: vec![20, 30] }),
+        ("conv(4) batchnorm relu residual(conv(4), groupnorm(2), silu) pool(2) conv(3) avgpool(2)", image),
+        ("conv(4) layernorm gru(4) lstm(3) dense(4) position block(heads=2) rmsnorm", sequence),
+    ];
+    for (model, input) in cases {
+        let codes: Vec<u32> = (0..200).map(|i| if i % 2 == 0 { i % 20 } else { 20 + i % 30 }).collect();
+        let table = matches!(input, Input::Table { .. });
+        let network =
+            Network::<f32>::new(&model.parse().unwrap(), input, Output::Row(3), Loss::SOFTMAX, 0).unwrap();
+        let dense: Vec<f32> = (0..100 * 30).map(|i| libm::sinf(i as f32)).collect();
+        let target: Vec<f32> = (0..100).map(|i| (i % 3) as f32).collect();
+        let (codes, code_width) = if table { (&codes[..], 2) } else { (&[][..], 0) };
+        let all = Batch { dense: &dense, width: 30, codes, code_width, target: &target, ..Batch::NONE };
+        let (theta, mut grads) = (network.init(), Grads::zeros(network.layout()));
+        let order: Vec<u32> = (0..100).rev().collect();
+        let mut p = vec![0.0; 300];
+        let mut allocated = [0; 3];
+        for allocated in &mut allocated {
+            let before = COUNT.load(Ordering::Relaxed);
+            for order in order.chunks(32) {
+                network.gradient(&theta, &all.rows(order), &mut grads);
+                network.loss(&theta, &all.rows(order));
+            }
+            network.responses(&theta, &all, &mut p);
+            *allocated = COUNT.load(Ordering::Relaxed) - before;
+        }
+        assert_eq!(allocated[2], 0, "{model}: {allocated:?}");
+    }
 }

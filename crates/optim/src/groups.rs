@@ -1,6 +1,6 @@
 //! Groups of tensors by pattern, as in `{ matrices: muon(lr=0.02); rest: adamw }`.
 //!
-//! A pattern is `matrices` (weights with two axes or more), `vectors` (everything else), `weights`, `biases`, `rest` (what no other
+//! A pattern is `matrices` (weights with two axes or more), `vectors` (everything else), `weights`, `biases`, `gains` (of norms), `embeddings`, `rest` (what no other
 //! pattern names), or tensor names in which `*` stands for anything; several alternatives are separated by blanks.
 
 use thalweg_core::{Kind, Layout, Tensor};
@@ -100,6 +100,8 @@ fn matches(pattern: &str, tensor: &Tensor) -> bool {
         "vectors" => !is_matrix(tensor),
         "weights" => tensor.kind == Kind::Weight,
         "biases" => tensor.kind == Kind::Bias,
+        "gains" => tensor.kind == Kind::Gain,
+        "embeddings" => tensor.kind == Kind::Embedding,
         name => glob(name, &tensor.name),
     })
 }

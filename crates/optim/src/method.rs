@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use thalweg_core::{At, Float, Kind, Layout, Memory, Needs, Oracle, StepError, Tensor, Threads, Total};
+use thalweg_core::{At, Float, Layout, Memory, Needs, Oracle, StepError, Tensor, Threads, Total};
 
 use crate::driver::{Around, Gradient};
 use crate::format::View;
@@ -128,7 +128,7 @@ pub(crate) struct Step<'s, 'a, F: Float> {
 impl<F: Float> Step<'_, '_, F> {
     /// The coefficients around an elementwise rule for one tensor.
     pub fn around(&self, tensor: &Tensor) -> Around {
-        let weight = tensor.kind == Kind::Weight;
+        let weight = tensor.kind.is_penalised();
         let (decay, how) = self.decay;
         let decay = if weight || self.decay_biases { decay } else { 0.0 };
         let (l1, l2) = if weight { (self.at.penalty.l1, self.at.penalty.l2) } else { (0.0, 0.0) };

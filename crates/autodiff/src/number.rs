@@ -1,0 +1,162 @@
+//! [`Number`]: what tensors are made of.
+
+use std::fmt::Debug;
+
+use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::math::Elementary;
+use thalweg_core::{Float, Real, Threads};
+
+/// A number that operations are written for: `f32`, `f64`, or [`Dual`](crate::Dual) of one of them.
+///
+/// `f32` and `f64` take the fast kernels; dual numbers take plain loops through the same formulas, so each operation has its
+/// second derivatives without code of its own.
+pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
+    /// The float beneath.
+    type Base: Float;
+    /// That float as a number.
+    fn from_base(x: Self::Base) -> Self;
+    /// The value alone.
+    fn base(self) -> Self::Base;
+    /// The value alone, in `f64`.
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.base().to_f64()
+    }
+    /// Whether the value is NaN.
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.to_f64().is_nan()
+    }
+    /// eˣ.
+    fn exp(self) -> Self;
+    /// ln x.
+    fn ln(self) -> Self;
+    /// tanh x.
+    fn tanh(self) -> Self;
+    /// erf x.
+    fn erf(self) -> Self;
+    /// 1/(1 + e⁻ˣ).
+    fn sigmoid(self) -> Self;
+    /// ln(1 + eˣ), without overflow.
+    fn softplus(self) -> Self;
+    /// `C ← α·A·B + β·C`: see [`gemm`].
+    fn product(
+        threads: &Threads,
+        alpha: Self,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        beta: Self,
+        c: ViewMut<'_, Self>,
+    );
+}
+
+/// A matrix to be read: element (i, j) at `data[i·row + j·col]`.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, N> {
+    /// The numbers.
+    pub data: &'a [N],
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub cols: usize,
+    /// From one row to the next.
+    pub row: usize,
+    /// From one column to the next.
+    pub col: usize,
+}
+
+impl<'a, N> View<'a, N> {
+    /// `rows × cols` numbers, row after row.
+    pub fn new(data: &'a [N], rows: usize, cols: usize) -> Self {
+        Self { data, rows, cols, row: cols, col: 1 }
+    }
+    /// The transpose: the same numbers.
+    pub fn t(self) -> Self {
+        Self { data: self.data, rows: self.cols, cols: self.rows, row: self.col, col: self.row }
+    }
+}
+
+/// A matrix to be written: as [`View`].
+#[derive(Debug)]
+pub struct ViewMut<'a, N> {
+    /// The numbers.
+    pub data: &'a mut [N],
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub cols: usize,
+    /// From one row to the next.
+    pub row: usize,
+    /// From one column to the next.
+    pub col: usize,
+}
+
+impl<'a, N> ViewMut<'a, N> {
+    /// `rows × cols` numbers, row after row.
+    pub fn new(data: &'a mut [N], rows: usize, cols: usize) -> Self {
+        Self { data, rows, cols, row: cols, col: 1 }
+    }
+}
+
+macro_rules! number {
+    ($f:ty) => {
+        impl Number for $f {
+            type Base = $f;
+            #[inline(always)]
+            fn from_base(x: $f) -> Self {
+                x
+            }
+            #[inline(always)]
+            fn base(self) -> $f {
+                self
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                Elementary::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                Elementary::ln(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                Elementary::tanh(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                Elementary::erf(self)
+            }
+            #[inline(always)]
+            fn sigmoid(self) -> Self {
+                Elementary::sigmoid(self)
+            }
+            #[inline(always)]
+            fn softplus(self) -> Self {
+                Elementary::softplus(self)
+            }
+            fn product(
+                t: &Threads,
+                alpha: $f,
+                a: View<'_, $f>,
+                b: View<'_, $f>,
+                beta: $f,
+                c: ViewMut<'_, $f>,
+            ) {
+                if c.rows == 0 || c.cols == 0 {
+                    return;
+                }
+                gemm(
+                    t,
+                    alpha,
+                    Mat::strided(a.data, a.rows, a.cols, a.row, a.col),
+                    Mat::strided(b.data, b.rows, b.cols, b.row, b.col),
+                    beta,
+                    MatMut::strided(c.data, c.rows, c.cols, c.row, c.col),
+                );
+            }
+        }
+    };
+}
+
+number!(f32);
+number!(f64);

@@ -1,0 +1,161 @@
+//! What the losses of a prediction and a target have in common.
+
+use crate::elementwise::Pair;
+use crate::op::{Backward, Forward, Inputs, Op};
+use crate::pool::Block;
+use crate::shape::{Shape, misfit};
+use crate::{Number, Tape, Var, parallel, sums};
+
+/// `ŷ [n, ..], y [n, ..], w [n] → []`: `L = Σᵢ wᵢ Σⱼ f(ŷᵢⱼ, yᵢⱼ)`, a weighted sum over rows, never a mean.
+/// Backward: `dŷ += dL·wᵢ·∂f/∂ŷ`, `dy += dL·wᵢ·∂f/∂y`; weights are constants.
+#[derive(Clone, Copy)]
+struct Loss<T>(T);
+
+/// Refuses weights that are not one for each row.
+#[track_caller]
+pub(crate) fn check_weights(name: &str, rows: Shape, weights: Shape) {
+    if weights.len() != 1 || rows.first().copied().unwrap_or(1) != weights[0] {
+        misfit(name, rows, weights, "one weight for each row of the first axis");
+    }
+}
+
+impl<N: Number, T: Pair> Op<N> for Loss<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+    fn shape(&self, x: &Inputs<'_, N>) -> Shape {
+        if x.shape(0) != x.shape(1) {
+            misfit(T::NAME, x.shape(0), x.shape(1), "a loss takes a prediction and a target of one shape");
+        }
+        if x.count() == 3 {
+            check_weights(T::NAME, x.shape(0), x.shape(2));
+        }
+        Shape::SCALAR
+    }
+    fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
+        let (a, b, function, threads) = (f.x(0), f.x(1), self.0, f.work.threads);
+        if f.count() < 3 {
+            y[0] = sums::long_sum_by(
+                threads,
+                a.len(),
+                #[inline(always)]
+                |block| {
+                    sums::sum_pairs(
+                        &a[block.clone()],
+                        &b[block],
+                        #[inline(always)]
+                        |a, b| function.value(a, b),
+                    )
+                },
+            );
+            return;
+        }
+        let weights = f.x(2);
+        let width = a.len().checked_div(weights.len()).unwrap_or(0);
+        y[0] = sums::long_sum(threads, weights.len(), |i| {
+            let (a, b) = (&a[i * width..][..width], &b[i * width..][..width]);
+            weights[i] * sums::sum_pairs(a, b, |a, b| function.value(a, b))
+        });
+    }
+    fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
+        let (dl, function, threads) = (dy[0], self.0, b.work.threads);
+        let (xa, xb) = (b.x(0), b.x(1));
+        let weights = (b.count() == 3).then(|| b.x(2));
+        for k in 0..2 {
+            let Some(slot) = b.grad(k) else { continue };
+            let fresh = slot.fresh;
+            let width = weights.map_or(1, |w| slot.grad.len().checked_div(w.len()).unwrap_or(0).max(1));
+            parallel::rows(
+                threads,
+                slot.grad,
+                width,
+                8 * width,
+                #[inline(always)]
+                |at, dx| {
+                    let (a, b) = (&xa[at * width..][..dx.len()], &xb[at * width..][..dx.len()]);
+                    let Some(weights) = weights else {
+                        add_slopes(function, k, fresh, dl, dx, a, b);
+                        return;
+                    };
+                    let rows = a.chunks_exact(width).zip(b.chunks_exact(width)).zip(&weights[at..]);
+                    for (dx, ((a, b), &w)) in dx.chunks_exact_mut(width).zip(rows) {
+                        add_slopes(function, k, fresh, dl * w, dx, a, b);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// `dx += c·∂f/∂(input k)`; `=` if fresh.
+#[inline(always)]
+fn add_slopes<N: Number, T: Pair>(function: T, k: usize, fresh: bool, c: N, dx: &mut [N], a: &[N], b: &[N]) {
+    if k == 0 {
+        for ((dx, &a), &b) in dx.iter_mut().zip(a).zip(b) {
+            let slope = c * function.slopes(a, b)[0];
+            *dx = if fresh { slope } else { *dx + slope };
+        }
+    } else {
+        for ((dx, &a), &b) in dx.iter_mut().zip(a).zip(b) {
+            let slope = c * function.slopes(a, b)[1];
+            *dx = if fresh { slope } else { *dx + slope };
+        }
+    }
+}
+
+impl<N: Number> Tape<'_, N> {
+    /// `Σᵢ wᵢ Σⱼ f(ŷᵢⱼ, yᵢⱼ)` for a prediction and a target of one shape `[n, ..]`, with weights `[n]` (1 if none): your own
+    /// losses. A sum, not a mean: the driver divides by the weights once.
+    ///
+    /// # Panics
+    /// When prediction and target have different shapes (nothing is broadcast in a loss), or weights do not fit.
+    #[track_caller]
+    pub fn loss<T: Pair>(&mut self, function: T, prediction: Var, target: Var, weights: Option<Var>) -> Var {
+        match weights {
+            Some(w) => {
+                let w = self.detach(w);
+                self.apply(Loss(function), &[prediction, target, w])
+            }
+            None => self.apply(Loss(function), &[prediction, target]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Tape, Workspace};
+    use thalweg_core::{Layout, Threads};
+
+    fn with_tape(f: impl FnOnce(&mut Tape<'_, f64>)) {
+        f(&mut Workspace::new(Threads::serial()).tape(&Layout::default(), &[]));
+    }
+
+    #[test]
+    #[should_panic(expected = "mse: [3] and [3, 1] do not fit")]
+    fn a_column_against_a_row_is_refused() {
+        with_tape(|t| {
+            let (a, b) = (t.full(1.0, [3]), t.full(1.0, [3, 1]));
+            t.mse(a, b, None);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "mse: [3, 2] and [2] do not fit: one weight for each row")]
+    fn weights_of_another_axis_are_refused() {
+        with_tape(|t| {
+            let (a, b, w) = (t.full(1.0, [3, 2]), t.full(1.0, [3, 2]), t.full(1.0, [2]));
+            t.mse(a, b, Some(w));
+        });
+    }
+
+    #[test]
+    fn weight_0_is_absent_and_weight_2_is_twice() {
+        with_tape(|t| {
+            let a = t.constant(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [3, 2]);
+            let b = t.full(0.0, [3, 2]);
+            let w = t.constant(&[0.0, 2.0, 1.0], [3]);
+            let loss = t.mse(a, b, Some(w));
+            assert_eq!(t.value(loss), [0.5 * (2.0 * (9.0 + 16.0) + 25.0 + 36.0)]);
+        });
+    }
+}

@@ -1,0 +1,106 @@
+//! `batchnorm`: each channel brought to mean 0 and variance 1 over the batch, `torch.nn.BatchNorm1d` and `BatchNorm2d`.
+
+use std::fmt;
+
+use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_core::Kind;
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::norm::EPS;
+use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+
+/// `weight∘(x − mean)/√(var + ε) + bias` for each channel, with the mean and variance of the batch in training and running ones
+/// otherwise. Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>.
+/// ```text
+/// running_mean ← (1 − momentum)·running_mean + momentum·mean
+/// running_var  ← (1 − momentum)·running_var  + momentum·var·m/(m − 1)        m numbers of a channel in the batch
+/// ```
+/// The losses of a batch's slices do not add up to that of the batch: each slice is brought to its own mean. `m = 1` has no
+/// variance: it counts as 0 then (PyTorch refuses such a batch).
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// ε; in units of the variance.
+    pub eps: f64,
+    /// The share of a batch in the running statistics, in [0, 1].
+    pub momentum: f64,
+    weight: Place,
+    bias: Place,
+    mean: Place,
+    var: Place,
+    channels: usize,
+}
+
+impl BatchNorm {
+    /// With PyTorch's ε = 1e-5 and momentum 0.1.
+    pub fn new() -> Self {
+        let place = Place::default();
+        Self { eps: 1e-5, momentum: 0.1, weight: place, bias: place, mean: place, var: place, channels: 0 }
+    }
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Layer for BatchNorm {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        if input.len() == 2 {
+            let message = "batchnorm takes numbers or an image, not a sequence";
+            return Err(Misfit::new(message).help("layernorm takes sequences"));
+        }
+        let c = input[0];
+        self.channels = c;
+        self.weight = declare.tensor("weight", &[c], &["channel"], Kind::Gain, Init::Ones)?;
+        self.bias = declare.tensor("bias", &[c], &["channel"], Kind::Bias, Init::Zeros)?;
+        self.mean = declare.statistic("running_mean", c, Init::Zeros);
+        self.var = declare.statistic("running_var", c, Init::Ones);
+        Ok(input)
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let (tape, c) = (&mut *run.tape, self.channels);
+        let weight = Some(tape.param_at(self.weight.index()));
+        let bias = Some(tape.param_at(self.bias.index()));
+        let [mean, var] = [self.mean, self.var].map(|place| run.statistics.at(place));
+        if !tape.is_training() {
+            let kept = &run.statistics.numbers;
+            let halves = [mean, var].map(|at| tape.constant(&kept[at..at + c], [1, c]));
+            let moments = tape.concat(&halves, 0);
+            return tape.batch_norm_with(x, moments, weight, bias, self.eps);
+        }
+        let [y, moments] = tape.batch_norm(x, weight, bias, self.eps);
+        let m = (tape.shape(x).count() / c) as f64;
+        let share = N::from_f64(self.momentum);
+        let unbiased = N::from_f64(if m > 1.0 { m / (m - 1.0) } else { 1.0 });
+        let (means, vars) = tape.value(moments).split_at(c);
+        let keep = N::one() - share;
+        for (running, &mean) in run.statistics.numbers[mean..mean + c].iter_mut().zip(means) {
+            *running = keep * *running + share * mean;
+        }
+        for (running, &var) in run.statistics.numbers[var..var + c].iter_mut().zip(vars) {
+            *running = keep * *running + share * (unbiased * var);
+        }
+        y
+    }
+}
+
+impl fmt::Display for BatchNorm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("batchnorm")
+    }
+}
+
+const HYPER: &[Hyper] =
+    &[EPS, Hyper::new("momentum", 0.1, Range::FRACTION, "the share of a batch in the running statistics")];
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "batchnorm",
+    usage: "batchnorm(eps=1e-5, momentum=0.1)",
+    hyper: HYPER,
+    doc: "each channel to mean 0 and variance 1 over the batch; gain and shift",
+    read: |r| {
+        let v = r.values(HYPER, &[])?;
+        Ok(vec![BatchNorm { eps: v[0], momentum: v[1], ..BatchNorm::new() }.into()])
+    },
+};

@@ -1,0 +1,207 @@
+//! `conv`: a convolution, `torch.nn.Conv2d`; of a sequence along its steps, `torch.nn.Conv1d`.
+
+use std::fmt;
+
+use thalweg_autodiff::ops::conv2d::Window;
+use thalweg_autodiff::{Activation as Function, Number, Shape, Var};
+use thalweg_core::Kind;
+use thalweg_core::expr::ExprError;
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::{Declare, Entry, Init, Layer, Misfit, Module, Place, Reader, Run};
+
+/// The zeros around an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// As many as keep the size at a stride of 1: dilation·(kernel − 1)/2 on each side, for an odd kernel.
+    Same,
+    /// So many on each side.
+    Each(usize),
+}
+
+/// `x [in, h, w] → [out, h′, w′]` with `weight [out, in/groups, k, k]` and `bias [out]`, both uniform on ±1/√(in/groups·k²) at the
+/// start; h′ = ⌊(h + 2·padding − dilation·(k − 1) − 1)/stride⌋ + 1. Of a sequence `[steps, in] → [steps′, out]` with `weight [out,
+/// in/groups, k]`.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// Channels that it makes.
+    pub out: usize,
+    /// Points of the kernel along each side.
+    pub kernel: usize,
+    /// How far it moves.
+    pub stride: usize,
+    /// Zeros around.
+    pub padding: Padding,
+    /// The distance of the kernel's points.
+    pub dilation: usize,
+    /// Runs of channels that do not see each other.
+    pub groups: usize,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// What follows in the same pass over memory.
+    pub activation: Function,
+    weight: Place,
+    shift: Place,
+}
+
+impl Conv {
+    /// `out` channels by 3×3 kernels, of the image's own size.
+    pub fn new(out: usize) -> Self {
+        Self {
+            out,
+            kernel: 3,
+            stride: 1,
+            padding: Padding::Same,
+            dilation: 1,
+            groups: 1,
+            bias: true,
+            activation: Function::Identity,
+            weight: Place::default(),
+            shift: Place::default(),
+        }
+    }
+    fn pad(&self) -> usize {
+        match self.padding {
+            Padding::Same => self.dilation * (self.kernel - 1) / 2,
+            Padding::Each(padding) => padding,
+        }
+    }
+    fn window(&self) -> Window {
+        let (stride, padding) = ([self.stride; 2], [self.pad(); 2]);
+        Window { stride, padding, dilation: [self.dilation; 2], groups: self.groups }
+    }
+}
+
+/// How often a window of `reach` points fits along `size` points.
+pub(super) fn windows(size: usize, padding: usize, reach: usize, stride: usize) -> Option<usize> {
+    Some((size + 2 * padding).checked_sub(reach)? / stride + 1)
+}
+
+impl Layer for Conv {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let (channels, sizes) = match input[..] {
+            [channels, height, width] => (channels, vec![height, width]),
+            [steps, features] => (features, vec![steps]),
+            _ => {
+                let message = format!("conv takes an image or a sequence, not {input}");
+                return Err(Misfit::new(message).help("give the rows the shape of images"));
+            }
+        };
+        let Self { out, kernel, groups, .. } = *self;
+        if !channels.is_multiple_of(groups) || !out.is_multiple_of(groups) {
+            let message = format!("{groups} groups do not divide {channels} channels in and {out} out");
+            return Err(Misfit::new(message));
+        }
+        if self.padding == Padding::Same && self.dilation * (kernel - 1) % 2 == 1 {
+            let message = format!("a kernel of {kernel} cannot keep the size: it has no middle");
+            return Err(Misfit::new(message).help("give padding a number, or kernel an odd one"));
+        }
+        let reach = self.dilation * (kernel - 1) + 1;
+        let mut ends = Vec::new();
+        for &size in &sizes {
+            let Some(end) = windows(size, self.pad(), reach, self.stride) else {
+                let message = format!("a kernel that reaches over {reach} points does not fit into {input}");
+                return Err(Misfit::new(message));
+            };
+            ends.push(end);
+        }
+        let mut shape = vec![out, channels / groups];
+        shape.resize(2 + sizes.len(), kernel);
+        let axes = ["out", "in", "height", "width"];
+        let axes: &[&'static str] = if sizes.len() == 2 { &axes } else { &["out", "in", "step"] };
+        let init = Init::fan_in(shape[1..].iter().product());
+        self.weight = declare.tensor("weight", &shape, axes, Kind::Weight, init)?;
+        if self.bias {
+            self.shift = declare.tensor("bias", &[out], &["out"], Kind::Bias, init)?;
+        }
+        declare.multiply_adds(&[shape.iter().product(), ends.iter().product()]);
+        Ok(match ends[..] {
+            [height, width] => [out, height, width].into(),
+            _ => [ends[0], out].into(),
+        })
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let tape = &mut *run.tape;
+        let weight = tape.param_at(self.weight.index());
+        let bias = self.bias.then(|| tape.param_at(self.shift.index()));
+        if tape.shape(x).len() == 4 {
+            return tape.conv2d(x, weight, bias, self.window(), self.activation);
+        }
+        let x = tape.permute(x, &[0, 2, 1]);
+        let y = tape.conv1d(x, weight, bias, self.window(), self.activation);
+        tape.permute(y, &[0, 2, 1])
+    }
+}
+
+impl fmt::Display for Conv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conv({}, kernel={}", self.out, self.kernel)?;
+        if self.stride != 1 {
+            write!(f, ", stride={}", self.stride)?;
+        }
+        if let Padding::Each(padding) = self.padding {
+            write!(f, ", padding={padding}")?;
+        }
+        if self.dilation != 1 {
+            write!(f, ", dilation={}", self.dilation)?;
+        }
+        if self.groups != 1 {
+            write!(f, ", groups={}", self.groups)?;
+        }
+        f.write_str(if self.bias { ")" } else { ", bias=false)" })
+    }
+}
+
+/// The most points of a window: more is a slip of the keyboard.
+pub(super) const POINTS: Range = Range::new(1.0, false, 1e4, false);
+
+const HYPER: &[Hyper] = &[
+    Hyper::required("out", Range::COUNT, "how many channels it makes"),
+    Hyper::new("kernel", 3.0, POINTS, "points of the kernel along each side"),
+    Hyper::new("stride", 1.0, POINTS, "how far it moves"),
+    Hyper::new("padding", SAME, Range::new(-1.0, false, 1e4, false), "zeros around; `same` keeps the size"),
+    Hyper::new("dilation", 1.0, POINTS, "the distance of the kernel's points"),
+    Hyper::new("groups", 1.0, Range::COUNT, "runs of channels that do not see each other"),
+    Hyper::new("bias", 1.0, Range::SWITCH, "whether a bias is added"),
+];
+/// What stands for `padding=same`.
+const SAME: f64 = -1.0;
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "conv",
+    usage: "conv(out, kernel=3, stride=1, padding=same, dilation=1, groups=1, bias=true)",
+    hyper: HYPER,
+    doc: "a convolution of an image; of a sequence, along its steps",
+    read,
+};
+
+fn read(r: &Reader<'_>) -> Result<Vec<Module>, ExprError> {
+    let same = match r.word_or_number("padding")? {
+        Some(call) if call.name != "same" => {
+            let message = format!("padding is `same` or a number, got {}", call.name);
+            return Err(ExprError::new(r.source, call.span, message));
+        }
+        word => word.is_some(),
+    };
+    let v = r.values(HYPER, if same { &["padding"] } else { &[] })?;
+    let whole = |i: usize| -> Result<usize, ExprError> {
+        if v[i] >= 0.0 && v[i].fract() == 0.0 {
+            return Ok(v[i] as usize);
+        }
+        let message = format!("{} must be a whole number, got {}", HYPER[i].name, v[i]);
+        Err(ExprError::new(r.source, r.call.span, message))
+    };
+    let padding = if v[3] == SAME { Padding::Same } else { Padding::Each(whole(3)?) };
+    Ok(vec![
+        Conv {
+            kernel: whole(1)?,
+            stride: whole(2)?,
+            padding,
+            dilation: whole(4)?,
+            groups: whole(5)?,
+            bias: v[6] != 0.0,
+            ..Conv::new(whole(0)?)
+        }
+        .into(),
+    ])
+}

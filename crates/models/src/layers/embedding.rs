@@ -1,0 +1,101 @@
+//! `embedding`: a row of a table for each code, `torch.nn.Embedding`.
+
+use std::fmt;
+
+use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_core::Kind;
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+
+/// Codes, at most one in each place: a code that training never saw is none, and its row is 0.
+#[derive(Clone, Debug, Default)]
+pub struct Bags {
+    /// The codes that are there.
+    pub codes: Vec<u32>,
+    /// For each place, how many codes stand before it.
+    pub starts: Vec<u32>,
+}
+
+impl Bags {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.codes.clear();
+        self.starts.clear();
+    }
+    /// Adds a place.
+    pub fn push(&mut self, code: Option<u32>) {
+        self.starts.push(u32::try_from(self.codes.len()).expect("fewer than 2³² codes in a batch"));
+        self.codes.extend(code);
+    }
+}
+
+/// The width that a table gets when nobody names one: half of the levels, rounded up, at most 50. Guo & Berkhahn
+/// 2016 embed categories so, <https://arxiv.org/abs/1604.06737>; the rule of thumb is fast.ai's.
+pub fn default_width(levels: usize) -> usize {
+    levels.div_ceil(2).clamp(1, 50)
+}
+
+/// `weight [levels, width]`, standard normal at the start; tokens `[steps]` become `[steps, width]`. Stands at the front alone.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// The numbers of a row.
+    pub width: usize,
+    /// Which of the batch's codes are looked up.
+    pub(crate) column: usize,
+    weight: Place,
+}
+
+impl Embedding {
+    /// Rows of `width` numbers.
+    pub fn new(width: usize) -> Self {
+        Self { width, column: 0, weight: Place::default() }
+    }
+    /// Declares the table of a column with so many levels.
+    ///
+    /// # Errors
+    /// As [`Declare::tensor`].
+    pub(crate) fn declare(&mut self, declare: &mut Declare, levels: usize) -> Result<(), Misfit> {
+        let (shape, axes) = ([levels, self.width], ["level", "width"]);
+        self.weight = declare.tensor("weight", &shape, &axes, Kind::Embedding, Init::Normal)?;
+        Ok(())
+    }
+    /// The rows of all places, `[places, width]`.
+    pub(crate) fn look_up<N: Number>(&self, run: &mut Run<'_, '_, N>) -> Var {
+        let bags = &run.bags[self.column];
+        let table = run.tape.param_at(self.weight.index());
+        run.tape.embedding_bag(table, &bags.codes, &bags.starts, false)
+    }
+}
+
+impl Layer for Embedding {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let Some(vocabulary) = declare.take_tokens() else {
+            return Err(Misfit::new("embedding takes tokens, and stands at the front"));
+        };
+        self.declare(declare, vocabulary)?;
+        Ok([input[0], self.width].into())
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let n = run.tape.shape(x)[0];
+        let y = self.look_up(run);
+        let places = run.tape.shape(y)[0];
+        run.tape.reshape(y, [n, places.checked_div(n).unwrap_or(0), self.width])
+    }
+}
+
+impl fmt::Display for Embedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "embedding({})", self.width)
+    }
+}
+
+const HYPER: &[Hyper] = &[Hyper::required("width", Range::COUNT, "how many numbers stand for a token")];
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "embedding",
+    usage: "embedding(width)",
+    hyper: HYPER,
+    doc: "a vector for each token; at the front alone",
+    read: |r| Ok(vec![Embedding::new(r.values(HYPER, &[])?[0] as usize).into()]),
+};

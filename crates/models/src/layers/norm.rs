@@ -1,0 +1,116 @@
+//! `layernorm`, `rmsnorm`, `groupnorm`: each row brought to mean 0 and variance 1, by itself.
+
+use std::fmt;
+
+use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_core::Kind;
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+
+/// What a norm runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The numbers of a row, or of each step of a sequence: `torch.nn.LayerNorm`.
+    Row,
+    /// The same without a mean or a shift: `torch.nn.RMSNorm`.
+    RootMeanSquare,
+    /// So many runs of channels: `torch.nn.GroupNorm`.
+    Groups(usize),
+}
+
+/// `weight∘(x − mean)/√(var + ε) + bias`: see [`Tape::layer_norm`](thalweg_autodiff::Tape::layer_norm) and its neighbours. Gains
+/// start at 1, shifts at 0.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// What it runs over.
+    pub over: Over,
+    /// ε; in units of the variance.
+    pub eps: f64,
+    weight: Place,
+    bias: Place,
+}
+
+impl Norm {
+    /// With PyTorch's ε = 1e-5.
+    pub fn new(over: Over) -> Self {
+        Self { over, eps: 1e-5, weight: Place::default(), bias: Place::default() }
+    }
+}
+
+impl Layer for Norm {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let size = match (self.over, &input[..]) {
+            (Over::Groups(groups), &[channels, ..]) if input.len() != 2 => {
+                if !channels.is_multiple_of(groups) {
+                    return Err(Misfit::new(format!("{groups} groups do not divide {channels} channels")));
+                }
+                channels
+            }
+            (Over::Row | Over::RootMeanSquare, _) if input.len() <= 2 => input.last_size(),
+            _ => return Err(Misfit::new(format!("{self} does not take {input}"))),
+        };
+        self.weight = declare.tensor("weight", &[size], &["channel"], Kind::Gain, Init::Ones)?;
+        if self.over != Over::RootMeanSquare {
+            self.bias = declare.tensor("bias", &[size], &["channel"], Kind::Bias, Init::Zeros)?;
+        }
+        Ok(input)
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let tape = &mut *run.tape;
+        let weight = Some(tape.param_at(self.weight.index()));
+        if self.over == Over::RootMeanSquare {
+            return tape.rms_norm(x, weight, self.eps);
+        }
+        let bias = Some(tape.param_at(self.bias.index()));
+        match self.over {
+            Over::Groups(groups) => tape.group_norm(x, groups, weight, bias, self.eps),
+            _ => tape.layer_norm(x, weight, bias, self.eps),
+        }
+    }
+}
+
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.over {
+            Over::Row => f.write_str("layernorm"),
+            Over::RootMeanSquare => f.write_str("rmsnorm"),
+            Over::Groups(groups) => write!(f, "groupnorm({groups})"),
+        }
+    }
+}
+
+/// ε of all norms.
+pub(super) const EPS: Hyper = Hyper::new("eps", 1e-5, Range::POSITIVE, "added to the variance");
+
+const HYPER: &[Hyper] = &[EPS];
+
+pub(super) const ROW: Entry = Entry {
+    name: "layernorm",
+    usage: "layernorm(eps=1e-5)",
+    hyper: HYPER,
+    doc: "each row, or step of a sequence, to mean 0 and variance 1; gain and shift",
+    read: |r| Ok(vec![Norm { eps: r.values(HYPER, &[])?[0], ..Norm::new(Over::Row) }.into()]),
+};
+
+pub(super) const ROOT_MEAN_SQUARE: Entry = Entry {
+    name: "rmsnorm",
+    usage: "rmsnorm(eps=1e-5)",
+    hyper: HYPER,
+    doc: "each row, or step of a sequence, to mean square 1; gain",
+    read: |r| Ok(vec![Norm { eps: r.values(HYPER, &[])?[0], ..Norm::new(Over::RootMeanSquare) }.into()]),
+};
+
+const GROUP_HYPER: &[Hyper] =
+    &[Hyper::required("groups", Range::COUNT, "runs of channels that share mean and variance"), EPS];
+
+pub(super) const GROUPS: Entry = Entry {
+    name: "groupnorm",
+    usage: "groupnorm(groups, eps=1e-5)",
+    hyper: GROUP_HYPER,
+    doc: "runs of channels to mean 0 and variance 1, each row by itself; gain and shift",
+    read: |r| {
+        let v = r.values(GROUP_HYPER, &[])?;
+        Ok(vec![Norm { eps: v[1], ..Norm::new(Over::Groups(v[0] as usize)) }.into()])
+    },
+};

@@ -1,0 +1,120 @@
+//! `gru` and `lstm`: networks that read a sequence step by step, `torch.nn.GRU` and `torch.nn.LSTM` of one layer.
+
+use std::fmt;
+
+use thalweg_autodiff::{Number, Shape, Tape, Var};
+use thalweg_core::Kind;
+use thalweg_core::hyper::{Hyper, Range};
+
+use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+
+/// Which cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// A gated recurrent unit: see [`Tape::gru_cell`](thalweg_autodiff::Tape::gru_cell).
+    Gru,
+    /// A long short-term memory: see [`Tape::lstm_cell`](thalweg_autodiff::Tape::lstm_cell).
+    Lstm,
+}
+
+impl Cell {
+    fn name(self) -> &'static str {
+        if self == Cell::Gru { "gru" } else { "lstm" }
+    }
+    /// Gates, among them the candidate.
+    fn gates(self) -> usize {
+        if self == Cell::Gru { 3 } else { 4 }
+    }
+}
+
+/// `[steps, in] → [steps, width]`: the states after each step, from a state of zeros. `weight_ih_l0 [g·width, in]`,
+/// `weight_hh_l0 [g·width, width]`, biases `[g·width]` of both, g = 3 or 4 gates in PyTorch's order, all uniform on ±1/√width at the
+/// start.
+#[derive(Clone, Debug)]
+pub struct Recurrent {
+    /// The cell.
+    pub cell: Cell,
+    /// The numbers of a state.
+    pub width: usize,
+    weights: [Place; 2],
+    biases: [Place; 2],
+}
+
+impl Recurrent {
+    /// A state of `width` numbers.
+    pub fn new(cell: Cell, width: usize) -> Self {
+        Self { cell, width, weights: [Place::default(); 2], biases: [Place::default(); 2] }
+    }
+}
+
+impl Layer for Recurrent {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let (&[steps, features], false) = (&input[..], input.count() == 0) else {
+            return Err(Misfit::new(format!("{} takes a sequence, not {input}", self.cell.name())));
+        };
+        let (width, rows) = (self.width, self.width.saturating_mul(self.cell.gates()));
+        let init = Init::fan_in(width);
+        let mut weight = |name, size| declare.tensor(name, &[rows, size], &["out", "in"], Kind::Weight, init);
+        self.weights = [weight("weight_ih_l0", features)?, weight("weight_hh_l0", width)?];
+        let mut bias = |name| declare.tensor(name, &[rows], &["out"], Kind::Bias, init);
+        self.biases = [bias("bias_ih_l0")?, bias("bias_hh_l0")?];
+        declare.multiply_adds(&[steps, rows, features + width]);
+        Ok([steps, width].into())
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let tape = &mut *run.tape;
+        let [n, steps, _] = [0, 1, 2].map(|axis| tape.shape(x)[axis]);
+        let w = self.weights.map(|place| tape.param_at(place.index()));
+        let biases = Some(self.biases.map(|place| tape.param_at(place.index())));
+        let mut h = tape.full(N::zero(), [n, self.width]);
+        let mut c = h;
+        // Place 0 holds the states that were joined before.
+        let mut states = [h; JOINED];
+        let mut waiting = 0;
+        for step in 0..steps {
+            let x = tape.select(x, 1, step);
+            match self.cell {
+                Cell::Gru => h = tape.gru_cell(x, h, w, biases),
+                Cell::Lstm => [h, c] = tape.lstm_cell(x, [h, c], w, biases),
+            }
+            states[waiting] = tape.reshape(h, [n, 1, self.width]);
+            waiting += 1;
+            if waiting == JOINED {
+                states[0] = join(tape, &states);
+                waiting = 1;
+            }
+        }
+        join(tape, &states[..waiting])
+    }
+}
+
+/// So many states are joined at once, without memory of their own.
+const JOINED: usize = 64;
+
+fn join<N: Number>(tape: &mut Tape<'_, N>, states: &[Var]) -> Var {
+    if let [one] = states { *one } else { tape.concat(states, 1) }
+}
+
+impl fmt::Display for Recurrent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.cell.name(), self.width)
+    }
+}
+
+const HYPER: &[Hyper] = &[Hyper::required("width", Range::COUNT, "the numbers of its state")];
+
+pub(super) const GRU: Entry = Entry {
+    name: "gru",
+    usage: "gru(width)",
+    hyper: HYPER,
+    doc: "a gated recurrent unit along a sequence",
+    read: |r| Ok(vec![Recurrent::new(Cell::Gru, r.values(HYPER, &[])?[0] as usize).into()]),
+};
+
+pub(super) const LSTM: Entry = Entry {
+    name: "lstm",
+    usage: "lstm(width)",
+    hyper: HYPER,
+    doc: "a long short-term memory along a sequence",
+    read: |r| Ok(vec![Recurrent::new(Cell::Lstm, r.values(HYPER, &[])?[0] as usize).into()]),
+};

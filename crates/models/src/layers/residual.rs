@@ -1,0 +1,98 @@
+//! `residual`: layers with a way around them.
+
+use std::fmt;
+
+use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_core::expr::{ExprError, Span, Value};
+
+use super::{Conv, Declare, Dense, Entry, Item, Layer, Misfit, Module, Reader, Run, Sequential};
+
+/// `y = body(x) + x`. He et al. 2016, <https://arxiv.org/abs/1512.03385>. Where the body changes the shape, x passes a linear map
+/// without bias first: a 1×1 convolution with the stride that fits, or a dense layer.
+///
+/// Tensors are named `body.i.…` and `shortcut.weight`.
+#[derive(Clone, Debug)]
+pub struct Residual {
+    /// The layers.
+    pub body: Sequential,
+    shortcut: Option<Box<Module>>,
+}
+
+impl Residual {
+    /// A way around those layers.
+    pub fn new(body: Sequential) -> Self {
+        Self { body, shortcut: None }
+    }
+}
+
+impl Layer for Residual {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let output = declare.within("body", |declare| self.body.build(declare, input))?;
+        if output == input {
+            return Ok(output);
+        }
+        let mut module: Module = match (&input[..], &output[..]) {
+            (&[_, h, _], &[out, h2, _]) if h2 > 0 => {
+                let stride = h.div_ceil(h2);
+                let mut conv = Conv::new(out);
+                (conv.kernel, conv.stride, conv.bias) = (1, stride, false);
+                conv.into()
+            }
+            (&[.., _], &[.., out]) => {
+                let mut dense = Dense::new(out);
+                dense.bias = false;
+                dense.into()
+            }
+            _ => return Err(Misfit::new("a residual needs numbers")),
+        };
+        let found = declare.within("shortcut", |declare| module.build(declare, input))?;
+        if found != output {
+            let message = format!("no way around leads from {input} to {output}");
+            return Err(Misfit::new(message).help("change the size by a stride alone"));
+        }
+        self.shortcut = Some(Box::new(module));
+        Ok(output)
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let y = self.body.forward(run, x);
+        let around = match &self.shortcut {
+            Some(module) => module.forward(run, x),
+            None => x,
+        };
+        run.tape.add(y, around)
+    }
+}
+
+impl fmt::Display for Residual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("residual(")?;
+        for (i, item) in self.body.items.iter().enumerate() {
+            write!(f, "{}{}", if i == 0 { "" } else { ", " }, item.module)?;
+        }
+        f.write_str(")")
+    }
+}
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "residual",
+    usage: "residual(layer, layer, …)",
+    hyper: &[],
+    doc: "layers, parted by commas, with a way around them",
+    read,
+};
+
+fn read(r: &Reader<'_>) -> Result<Vec<Module>, ExprError> {
+    let mut items: Vec<Item> = Vec::new();
+    for arg in &r.call.args {
+        let (None, Value::Call(call)) = (&arg.name, &arg.value) else {
+            let message = format!("residual takes layers, got {}", arg.value);
+            return Err(ExprError::new(r.source, arg.span, message));
+        };
+        items.extend(Reader { call, source: r.source }.items()?);
+    }
+    if items.is_empty() {
+        let message = "residual needs layers, as in residual(conv(16), relu, conv(16))";
+        return Err(ExprError::new(r.source, Span { ..r.call.span }, message));
+    }
+    Ok(vec![Residual::new(Sequential { items }).into()])
+}

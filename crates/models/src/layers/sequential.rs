@@ -1,0 +1,100 @@
+//! [`Sequential`]: layers one after the other.
+
+use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_core::expr::Span;
+
+use super::declare::check_row;
+use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
+
+/// A layer in a list.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The layer.
+    pub module: Module,
+    /// Where its call stands in the expression; nowhere, if it was added.
+    pub span: Span,
+}
+
+impl Item {
+    /// A layer whose call stands there.
+    pub fn new(module: impl Into<Module>, span: Span) -> Self {
+        Self { module: module.into(), span }
+    }
+}
+
+/// Layers one after the other: `torch.nn.Sequential`. The tensors of layer number i are named `i.…`.
+///
+/// Layers that are missing are put in, and count: an [`Embedding`] behind tokens, a [`Flatten`] between an image and a dense layer, a
+/// [`Last`] between a sequence and the output layer of a network that says one thing of it. An activation behind a dense
+/// layer or a convolution runs in that layer's own pass over memory.
+#[derive(Clone, Debug, Default)]
+pub struct Sequential {
+    /// The layers.
+    pub items: Vec<Item>,
+}
+
+impl Sequential {
+    /// Adds a layer that no expression names.
+    pub fn push(&mut self, module: impl Into<Module>) {
+        self.items.push(Item::new(module, Span::default()));
+    }
+
+    /// Gives each activation behind a linear map or convolution to that layer.
+    fn fuse(&mut self) {
+        for i in 1..self.items.len() {
+            let (before, after) = self.items.split_at_mut(i);
+            let Module::Activation(activation) = &mut after[0].module else { continue };
+            let slot = match &mut before[i - 1].module {
+                Module::Dense(dense) => &mut dense.activation,
+                Module::Conv(conv) => &mut conv.activation,
+                _ => continue,
+            };
+            *slot = activation.function;
+            activation.fused = true;
+        }
+    }
+}
+
+/// What has to stand between rows of that shape and `next`.
+fn missing(next: &Module, shape: Shape, tokens: Option<usize>) -> Option<Module> {
+    match (next, tokens) {
+        (Module::Embedding(_), _) => None,
+        (_, Some(vocabulary)) => Some(Embedding::new(default_width(vocabulary)).into()),
+        (Module::Dense(_), None) if shape.len() == 3 => Some(Flatten.into()),
+        (Module::Dense(dense), None) if shape.len() == 2 && dense.joins => Some(Last.into()),
+        _ => None,
+    }
+}
+
+impl Layer for Sequential {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        let (mut shape, mut i) = (input, 0);
+        while i < self.items.len() {
+            if let Some(module) = missing(&self.items[i].module, shape, declare.tokens()) {
+                let span = self.items[i].span;
+                self.items.insert(i, Item { module, span });
+            }
+            let Item { module, span } = &mut self.items[i];
+            let (place, before) = (i.to_string(), declare.counts());
+            let built = declare.within(&place, |declare| module.build(declare, shape));
+            shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(|misfit| {
+                let span = misfit.span.or(Some(*span));
+                Misfit { span, ..misfit }
+            })?;
+            declare.row(&place, &module.to_string(), &shape, before);
+            i += 1;
+        }
+        self.fuse();
+        Ok(shape)
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, mut x: Var) -> Var {
+        for item in &self.items {
+            let Run { tape, statistics, bags, seed } = run;
+            x = tape.scope(|tape| {
+                let mut run = Run { tape, statistics: statistics.reborrow(), bags, seed: *seed };
+                item.module.forward(&mut run, x)
+            });
+        }
+        x
+    }
+}
