@@ -3,6 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+mod inputs;
+
+pub use inputs::{ArrayError, ImageError, TextError};
+
 /// Any error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +23,15 @@ pub enum DataError {
     /// A table could not be turned into numbers.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// A file is not an array of numbers.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// Files are not images to learn from.
+    #[error(transparent)]
+    Images(#[from] ImageError),
+    /// A text cannot be learnt from.
+    #[error(transparent)]
+    Text(#[from] TextError),
 }
 
 /// Why a file is not a table.

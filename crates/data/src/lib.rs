@@ -32,7 +32,13 @@
 //!
 //! A missing number or date gets the mean, and a feature that is 1 where it was missing, if that occurs in training. A missing
 //! category is a level. An infinite number is an error.
+//!
+//! # What is no table
+//!
+//! [`Images`] come from IDX files, NumPy's arrays or a folder of PNG and JPEG files, and an [`ImageEncoder`] makes them a
+//! [`Dataset`]; [`text`] reads text as characters, for models that guess the next one.
 
+mod array;
 mod batches;
 mod class_weight;
 mod csv;
@@ -42,29 +48,43 @@ mod encoder;
 mod error;
 mod fields;
 mod fill;
+mod folder;
+pub mod idx;
+pub mod images;
 mod infer;
 mod intern;
 mod learn;
+mod ngram;
 mod notes;
+pub mod npy;
 mod number;
 mod pages;
+mod pixels;
+mod resize;
 mod scan;
+mod sequences;
 mod sniff;
 mod source;
 mod split;
 mod stats;
+mod stream;
 mod summary;
 mod table;
 mod target;
+pub mod text;
 mod window;
 
+pub use array::{Array, Elements};
 pub use batches::{BatchSize, Batches, NextBatch};
 pub use class_weight::ClassWeight;
 pub use csv::{ReadOptions, read, read_bytes, read_bytes_in_pieces};
 pub use dates::DatePart;
 pub use encode::Dataset;
 pub use encoder::{Code, ColumnCode, Encoder, Feature, FeatureKind, PartCode, Reason, TargetCode};
-pub use error::{DataError, EncodeError, ReadError, SplitError, TargetError};
+pub use error::{
+    ArrayError, DataError, EncodeError, ImageError, ReadError, SplitError, TargetError, TextError,
+};
+pub use images::{ImageEncoder, Images, Pixels};
 pub use infer::ColumnType;
 pub use learn::{EncoderOptions, MIN_LEVEL_ROWS, weights};
 pub use notes::Note;

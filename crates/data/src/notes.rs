@@ -42,6 +42,34 @@ pub enum Note {
         /// The columns.
         columns: Vec<String>,
     },
+    /// Files in a folder of images that are none.
+    NotImages {
+        /// How many.
+        files: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// Images that are partly transparent: transparency is left out.
+    Transparent {
+        /// How many.
+        files: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// Rare characters of a text share one symbol.
+    PooledCharacters {
+        /// The characters, sorted.
+        characters: Vec<char>,
+        /// How often they occur in training, together.
+        times: usize,
+        /// A character that occurs less often is rare.
+        least: usize,
+    },
+    /// A text is not valid UTF-8 and is taken as bytes.
+    Bytes {
+        /// Where the first byte that is not valid lies, from 0.
+        offset: usize,
+    },
 }
 
 impl fmt::Display for Note {
@@ -75,6 +103,30 @@ impl fmt::Display for Note {
                     "not used, since the model does not know {}: {names}",
                     if columns.len() == 1 { "it" } else { "them" }
                 )
+            }
+            Note::NotImages { files, first } => {
+                write!(f, "{files} file{} not .png, .jpg or .jpeg left out, such as {first:?}", s(*files))
+            }
+            Note::Transparent { files, first } => {
+                write!(
+                    f,
+                    "{files} image{} with transparency, which is left out, such as {first:?}",
+                    s(*files)
+                )
+            }
+            Note::PooledCharacters { characters, times, least } => {
+                let shown: Vec<String> = characters.iter().map(|c| format!("{c:?}")).collect();
+                write!(
+                    f,
+                    "{} character{} seen fewer than {least} times in training ({times} together) count{} as \"other\": {}",
+                    characters.len(),
+                    s(characters.len()),
+                    if characters.len() == 1 { "s" } else { "" },
+                    list(shown.iter().map(String::as_str))
+                )
+            }
+            Note::Bytes { offset } => {
+                write!(f, "byte {offset} is not valid UTF-8: the text is taken as bytes, not characters")
             }
         }
     }
