@@ -150,7 +150,7 @@ impl<F: Float> Step<'_, '_, F> {
     pub fn take_decay(&mut self) -> Vec<f64> {
         let (decay, how) = self.decay;
         self.decay = (0.0, how);
-        let reaches = |tensor: &Tensor| tensor.kind == Kind::Weight || self.decay_biases;
+        let reaches = |tensor: &Tensor| tensor.kind.is_penalised() || self.decay_biases;
         self.parts.iter().map(|p| if reaches(p.tensor) { decay } else { 0.0 }).collect()
     }
 

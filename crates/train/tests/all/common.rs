@@ -25,6 +25,7 @@ pub fn job(target: &str) -> Job {
         split: SplitBy::Shuffled,
         seed: 0,
         loss: None,
+        model: None,
         intercept: true,
         l1: 0.0,
         l2: Some(0.0),
