@@ -76,11 +76,11 @@ fn a_saved_network_says_what_it_is() {
 fn numbers_and_categories() {
     let scene = Scene::new();
     scene.write("t.csv", csv("a,b,kind,y,class", table(400)));
-    let line = "fit t.csv --target y --ignore class --model 'mlp(16, 8, activation=tanh)' --epochs 60";
+    let line = "fit t.csv --target y --ignore class --model 'mlp(16, 8, activation=tanh)' --epochs 60 --lr 0.01";
     let run = scene.json(&format!("{line} --out run --json -q"));
     assert_eq!(run["task"], "number");
-    // The target is a line of two numbers with a twentieth of its deviation as noise.
-    assert!(run["score"].as_f64().unwrap() > 0.97, "{}", run["score"]);
+    // Without the noise, 0.1 of a deviation of 2.8, a line would get 1.
+    assert!(run["score"].as_f64().unwrap() > 0.98, "{}", run["score"]);
     assert!(scene.text("run/report.html").contains("The layers"));
     let text = scene.ok("inspect run").out;
     assert!(text.contains("embeddings.0"), "{text}");
@@ -113,7 +113,7 @@ fn stripes(scene: &Scene, name: &str, count: usize, seed: u64) {
 }
 
 const STRIPES: &str = "fit train-images-idx3-ubyte --target train-labels-idx1-ubyte --no-report \
-    --model 'conv(8, kernel=3, padding=same) batch_norm relu pool(2) flatten dense(16) relu dropout(0.1)'";
+    --model 'conv(8, kernel=3, padding=same) batchnorm relu pool(2) flatten dense(16) relu dropout(0.1)'";
 
 #[test]
 fn images() {
@@ -157,13 +157,13 @@ fn the_same_bits_on_any_number_of_threads() {
 fn the_best_epoch_keeps_its_own_statistics() {
     let scene = Scene::new();
     stripes(&scene, "train", 300, 4);
-    // A rate that spoils the weights of early epochs, so the best one is seldom the last.
-    let line = format!("{STRIPES} --epochs 12 --lr 0.05 --valid 0.3");
+    // At this rate the validation loss goes up and down, and patience ends the run ten epochs behind the best.
+    let line = format!("{STRIPES} --epochs 60 --lr 0.3 --valid 0.3");
     let long = scene.json(&format!("{line} --out long --json -q"));
     let best = long["best_epoch"].as_u64().unwrap();
     assert!(best < long["epochs"].as_u64().unwrap(), "the last epoch was the best: {long}");
     // Trained up to the best epoch only, the run ends with the same weights, means and variances.
-    let line = line.replace("--epochs 12", &format!("--epochs {best}"));
+    let line = line.replace("--epochs 60", &format!("--epochs {best}"));
     scene.ok(&format!("{line} --out short -q"));
     assert_eq!(tensors(&scene, "long"), tensors(&scene, "short"));
 }
@@ -187,7 +187,7 @@ fn wrong_models_are_refused_with_their_place() {
         ("'mlp(64) |'", &["^"]),
         ("''", &["^"]),
         // A row of a table is no image.
-        ("'conv(8) relu'", &["  conv(8) relu\n  ^^^^^^^"]),
+        ("'conv(8) relu'", &["  conv(8) relu\n  ^^^^"]),
         ("'mlp(99999999999999999999)'", &["^"]),
         ("'mlp(3000000000)'", &["parameters here; at most"]),
     ] {
