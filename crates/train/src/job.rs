@@ -36,6 +36,8 @@ const LEAST_STEPS: u64 = 1000;
 const LEAST_PASSES: u64 = 5;
 /// Passes of a network at most when nothing is said.
 const NETWORK_EPOCHS: u64 = 100;
+/// The rate of plain descent on a network, whose curvature nobody measures.
+const NETWORK_DESCENT: f64 = 0.05;
 
 /// What is asked for. `None` leaves a decision to [`Prepared::new`].
 #[derive(Clone, Debug)]
@@ -448,7 +450,8 @@ impl Prepared {
     /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
     /// descent and its forms (1/(2L) for counts, whose curvature grows), 1/(3L) of a batch for SVRG and SAGA, 0.5 for AdaGrad and its
     /// kin, the library's default where the rule finds its step itself; for the others 50 times that default, which is made for
-    /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule. Networks get the library's defaults.
+    /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule. Networks get the library's defaults, and 0.05
+    /// for plain descent.
     ///
     /// # Errors
     /// A loss with a kink has no 1/L.
@@ -479,6 +482,7 @@ impl Prepared {
         }
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
+                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" if network => NETWORK_DESCENT,
                 _ if network || plan.finds_rate() => plan.entry().lr,
                 "svrg" | "saga" => {
                     let l = self.noisy_curvature()?;
@@ -663,7 +667,7 @@ impl Prepared {
                 // A mini-batch may be steeper than all rows together.
                 if self.batch == BatchSize::Full && safe < lr { safe } else { safe.min(lr / 10.0) }
             }
-            _ => (lr / 10.0).min(0.05),
+            _ => (lr / 10.0).min(if linear { 0.05 } else { 1e-3 }),
         };
         let calmer = typed(calmer);
         // Where the rate stands already, a second one would be refused.

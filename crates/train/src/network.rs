@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use thalweg_core::{Layout, Objective, Params, Threads};
 use thalweg_data::{BatchSize, Batches, Code, Dataset, Encoder, ImageEncoder};
+use thalweg_models::losses;
 use thalweg_models::network::{Input, Network, NetworkError, Output};
 use thalweg_models::saved::{self, Parameters};
 use thalweg_optim::{Horizon, Plan, Setup};
@@ -72,6 +73,18 @@ impl Prepared {
         Ok(Some(network.with_threads(threads.clone())))
     }
 
+    /// Where a network starts: its own start, but for counts with the last bias that gives their mean.
+    fn network_start(&self, network: &Network<f32>) -> Params<f32> {
+        let mut theta = network.init();
+        if self.loss.task() == losses::Task::Count
+            && self.answer[0] > 0.0
+            && let Some(last) = network.layout().tensors().last()
+        {
+            theta.flat_mut()[last.range()].fill(libm::log(self.answer[0]) as f32);
+        }
+        theta
+    }
+
     /// Trains a network: [`Prepared::train`] in f32, with what batch norm keeps.
     pub(crate) fn train_network(
         &self,
@@ -110,7 +123,7 @@ impl Prepared {
         let mut history = History::default();
         let mut listeners: Vec<&mut dyn Observer> = vec![&mut history];
         listeners.extend(observers.iter_mut().map(|o| &mut **o as &mut dyn Observer));
-        let start = network.init();
+        let start = self.network_start(&network);
         let options = self.fit_options(options);
         let fitted = fit(&task, optimizer.as_mut(), start, &mut batches, &options, &mut listeners)?;
         drop(listeners);

@@ -240,7 +240,7 @@ fn text(
             outcome.model.expression(),
             count(outcome.model.parameters() as u64)
         ));
-        say(super::inspect::layers(network));
+        say(super::inspect::layers(network, &outcome.model.encoder));
         said_files(args, folder, command, sha256, &mut say);
         return text;
     }

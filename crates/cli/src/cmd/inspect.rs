@@ -4,9 +4,10 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use thalweg_core::Threads;
+use thalweg_data::{Code, Encoder};
 use thalweg_models::layers::{Row, default_width};
 use thalweg_models::linear::Linear;
-use thalweg_models::network::{Input, Network};
+use thalweg_models::network::Network;
 use thalweg_train::model::{Coefficients, Model};
 
 use crate::args;
@@ -86,7 +87,7 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
     }
     writeln!(out)?;
     if let Some(network) = model.network() {
-        write!(out, "{}", layers(network))?;
+        write!(out, "{}", layers(network, &model.encoder))?;
         return Ok(());
     }
     let most = if args.all { usize::MAX } else { SHOWN };
@@ -110,15 +111,15 @@ fn layer(row: &Row) -> Value {
 }
 
 /// The layers of a network as a table, the embeddings of categories above them.
-pub fn layers(network: &Network<f32>) -> String {
+pub fn layers(network: &Network<f32>, encoder: &Encoder) -> String {
     let mut rows = vec![["", "layer", "output", "parameters", "multiply-adds"].map(String::from).to_vec()];
-    if let Input::Table { levels, .. } = network.input() {
-        for (column, &levels) in levels.iter().enumerate() {
-            let width = default_width(levels);
-            let layer = format!("embedding of {} levels", count(levels as u64));
-            let parameters = count((levels * width) as u64);
-            rows.push(vec![format!("embeddings.{column}"), layer, width.to_string(), parameters, "0".into()]);
-        }
+    let categories = encoder.columns.iter().filter(|c| matches!(c.code, Code::Category { .. }));
+    for (place, column) in categories.enumerate() {
+        let levels = column.code.levels();
+        let width = default_width(levels);
+        let layer = format!("{}, {} levels", show::cut(&column.name, NAME), count(levels as u64));
+        let parameters = count((levels * width) as u64);
+        rows.push(vec![format!("embeddings.{place}"), layer, width.to_string(), parameters, "0".into()]);
     }
     for row in network.describe() {
         let output: Vec<String> = row.output.iter().map(ToString::to_string).collect();

@@ -76,19 +76,29 @@ fn a_saved_network_says_what_it_is() {
 fn numbers_and_categories() {
     let scene = Scene::new();
     scene.write("t.csv", csv("a,b,kind,y,class", table(400)));
-    let line = "fit t.csv --target y --ignore class --model 'mlp(16, 8, activation=tanh)' --epochs 60 --lr 0.01";
+    let line =
+        "fit t.csv --target y --ignore class --model 'mlp(16, 8, activation=tanh)' --epochs 60 --lr 0.01";
     let run = scene.json(&format!("{line} --out run --json -q"));
     assert_eq!(run["task"], "number");
     // Without the noise, 0.1 of a deviation of 2.8, a line would get 1.
     assert!(run["score"].as_f64().unwrap() > 0.98, "{}", run["score"]);
     assert!(scene.text("run/report.html").contains("The layers"));
     let text = scene.ok("inspect run").out;
-    assert!(text.contains("embeddings.0"), "{text}");
+    assert!(text.contains("embeddings.0  kind, 3 levels"), "{text}");
     // A level that training never saw is all zeros, not an error.
     scene.write("new.csv", "a,b,kind\n0.5,5,violet\n0.5,5,\n");
     let predicted = scene.ok("predict run new.csv").out;
     assert_eq!(predicted.lines().count(), 3);
     assert!(predicted.lines().skip(1).all(|y| y.parse::<f64>().unwrap().is_finite()), "{predicted}");
+}
+
+#[test]
+fn counts_start_at_their_mean() {
+    let scene = Scene::new();
+    let line = "fit data/diabetes.csv --target progression --loss poisson --model mlp(32) --no-report";
+    let run = scene.json(&format!("{line} --out run --json -q"));
+    // Linear models get 0.45 to 0.5 here; from a mean of 1 the run would end below 0.
+    assert!(run["score"].as_f64().unwrap() > 0.25, "{}", run["score"]);
 }
 
 /// Images of 6 × 6: a bright row, or a bright column, over noise; as IDX.
