@@ -77,17 +77,17 @@ pub struct Reading {
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Training {
-    /// The table: a CSV file
+    /// The table: a CSV file; or images: an IDX file, plain or gzip
     #[arg(value_name = "DATA")]
     pub data: Option<PathBuf>,
-    /// The column to predict
+    /// The column to predict; for images, the IDX file of their classes
     #[arg(long, value_name = "COL")]
     pub target: Option<String>,
 
     /// Rows that give the score and are used for nothing else: a share, a file, or none [default: 0.2]
     #[arg(long, value_name = "SHARE|FILE|none", help_heading = "Rows")]
     pub test: Option<String>,
-    /// Rows for early stopping and the best weights, from the rest: a share, a file, or none [default: none]
+    /// Rows for early stopping and the best weights, from the rest: a share, a file, or none [default: none; 0.1 for networks]
     #[arg(long, value_name = "SHARE|FILE|none", help_heading = "Rows")]
     pub valid: Option<String>,
     /// How rows are cut into parts: shuffled (stratified for classes), ordered, or the column that names each row's part
@@ -116,7 +116,8 @@ pub struct Training {
     #[arg(long, value_name = "COL", help_heading = "Columns")]
     pub ignore: Vec<String>,
 
-    /// The model: linear
+    /// The model: linear; or a network's layers, as in "mlp(128, 64, dropout=0.1)" or
+    /// "conv(32) relu pool(2) flatten dense(128) relu" [default: linear]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
     /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax [default: by the target]
@@ -128,12 +129,12 @@ pub struct Training {
     /// Strength of l1·‖w‖₁ on standardised features [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
     pub l1: Option<f64>,
-    /// Strength of l2/2·‖w‖² on standardised features [default: 1/rows for classes, 0 for numbers]
+    /// Strength of l2/2·‖w‖² on standardised features [default: 1/rows for classes, 0 for numbers and networks]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
     pub l2: Option<f64>,
 
     /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
-    /// [default: adam at 0.05, cosine to 0]
+    /// [default: adam at 0.05, cosine to 0; adamw at 0.001 for networks]
     #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
     pub optimizer: Option<String>,
     /// The learning rate; for gd the default is 1/L, measured
@@ -142,19 +143,19 @@ pub struct Training {
     /// The learning rate over time, as in cosine, step(every=10, gamma=0.5), or cosine(warmup=5%)
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub schedule: Option<String>,
-    /// Rows in a batch, or full [default: full up to 4,096 rows, else 1024]
+    /// Rows in a batch, or full [default: full up to 4,096 rows, else 1024; 32 for networks]
     #[arg(long, value_name = "N|full", help_heading = "Training")]
     pub batch: Option<String>,
-    /// Passes over the training rows at most [default: 5 passes and 1,000 steps]
+    /// Passes over the training rows at most [default: 5 passes and 1,000 steps; 100 passes for networks]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Stop when every coordinate of the gradient is at most this; 0 never does [default: 0.0001]
+    /// Stop when every coordinate of the gradient is at most this; 0 never does [default: 0.0001; 0 for networks]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub tolerance: Option<f64>,
     /// Stop when the loss changed by less than this share in ten epochs in a row; 0 never does [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub loss_tolerance: Option<f64>,
-    /// Stop after so many epochs without a better validation loss [default: never]
+    /// Stop after so many epochs without a better validation loss [default: never; 10 for networks]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub patience: Option<u64>,
     /// The score: accuracy, balanced_accuracy, f1, roc_auc, log_loss; r2, rmse, mae [default: accuracy or r2]
@@ -194,7 +195,8 @@ pub struct Output {
 
 /// Train a model on a table
 #[derive(Debug, Args)]
-#[command(after_help = "Example: thalweg fit examples/data/iris.csv --target species")]
+#[command(after_help = "Examples:\n  thalweg fit examples/data/iris.csv --target species\n  \
+    thalweg fit examples/data/digits.csv --target digit --model \"mlp(64)\"")]
 pub struct Fit {
     #[command(flatten)]
     pub training: Training,
@@ -239,8 +241,11 @@ pub struct Compare {
 pub struct Evaluate {
     /// A run's folder or a model file
     pub model: PathBuf,
-    /// The table
+    /// The table, or an IDX file of images
     pub data: PathBuf,
+    /// For images, the IDX file of their classes [default: the one beside them by its name]
+    #[arg(long, value_name = "FILE")]
+    pub target: Option<PathBuf>,
     /// The score [default: the one the model was scored with]
     #[arg(long)]
     pub metric: Option<String>,
@@ -256,7 +261,7 @@ pub struct Evaluate {
 pub struct Predict {
     /// A run's folder or a model file
     pub model: PathBuf,
-    /// The table; the target column may be absent
+    /// The table, in which the target column may be absent; or an IDX file of images
     pub data: PathBuf,
     /// The probability of each class in place of the class
     #[arg(long)]

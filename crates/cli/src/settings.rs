@@ -10,6 +10,7 @@ use thalweg_core::suggest::nearest;
 use thalweg_data::{ColumnType, DataError, EncodeError, EncoderOptions, Part, ReadOptions, SplitBy};
 use thalweg_models::linear::LinearError;
 use thalweg_models::losses::Loss;
+use thalweg_models::network::ModelSpec;
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::job::{Job, JobError, Outcome, Prepared};
 use thalweg_train::metrics::Metric;
@@ -19,6 +20,10 @@ use crate::failure::Failure;
 
 /// More epochs than anybody waits for; with it, no count of steps overflows.
 const MOST_EPOCHS: u64 = 1_000_000_000;
+
+/// The share of rows that stops a network early, and how many epochs it waits, when nothing is said.
+const NETWORK_VALID: f64 = 0.1;
+const NETWORK_PATIENCE: u64 = 10;
 
 /// The settings of `--config`, with the flags over them.
 ///
@@ -179,9 +184,8 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     let needed = |what: &str| Failure::usage(format!("{what}; see thalweg fit --help"));
     let data = t.data.clone().ok_or_else(|| needed("name the table: thalweg fit DATA --target COL"))?;
     let target = t.target.clone().ok_or_else(|| needed("name the column to predict: --target COL"))?;
-    if let Some(model) = t.model.as_deref().filter(|m| *m != "linear") {
-        return Err(Failure::usage(format!("there is no model {model:?}; there is linear")));
-    }
+    let model = model(t)?;
+    let network = model.is_some();
     let mut types = BTreeMap::new();
     for pair in t.types.iter().flat_map(|list| split_list(list)) {
         let Some((column, kind)) = pair.rsplit_once('=') else {
@@ -222,10 +226,15 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
         task: parsed("task", t.task.as_ref())?,
         class_weight: parsed("class-weight", t.class_weight.as_ref())?.unwrap_or_default(),
         test: parsed("test", t.test.as_ref())?.unwrap_or(Part::Fraction(0.2)),
-        valid: parsed("valid", t.valid.as_ref())?.unwrap_or(Part::None),
+        valid: parsed("valid", t.valid.as_ref())?.unwrap_or(if network {
+            Part::Fraction(NETWORK_VALID)
+        } else {
+            Part::None
+        }),
         split: parsed("split", t.split.as_ref())?.unwrap_or(SplitBy::Shuffled),
         seed: t.seed.unwrap_or(0),
         loss: t.loss.as_deref().map(str::parse::<Loss>).transpose().map_err(Failure::usage)?,
+        model,
         intercept: !t.no_intercept,
         l1: non_negative("l1", t.l1)?.unwrap_or(0.0),
         l2: non_negative("l2", t.l2)?,
@@ -234,14 +243,24 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
         schedule,
         batch: parsed("batch", t.batch.as_ref())?,
         epochs: t.epochs,
-        tolerance: non_negative("tolerance", t.tolerance)?.unwrap_or(1e-4),
+        tolerance: non_negative("tolerance", t.tolerance)?.unwrap_or(if network { 0.0 } else { 1e-4 }),
         loss_tolerance: non_negative("loss-tolerance", t.loss_tolerance)?.unwrap_or(0.0),
-        patience: t.patience,
+        patience: t.patience.or(network.then_some(NETWORK_PATIENCE)),
         metric: t.metric.as_deref().map(Metric::parse).transpose().map_err(Failure::usage)?,
         threads: threads_of(threads),
         data,
         target,
     })
+}
+
+/// The layers of a network; none for a linear model.
+fn model(t: &Training) -> Result<Option<ModelSpec>, Failure> {
+    let Some(text) = t.model.as_deref().filter(|m| *m != "linear") else { return Ok(None) };
+    let spec = ModelSpec::parse(text).map_err(Failure::usage)?;
+    if t.no_intercept {
+        return Err(Failure::usage("--no-intercept is for linear; in a network say bias=false in a layer"));
+    }
+    Ok(Some(spec))
 }
 
 /// The threads of a run; reading and searching use as many.
@@ -281,11 +300,11 @@ pub fn resolved(t: &Training, prepared: &Prepared, outcome: &Outcome, folder: &P
         data: Some(job.data.clone()),
         target: Some(job.target.clone()),
         test: t.test.clone().or(text(&0.2)),
-        valid: t.valid.clone().or(text(&"none")),
+        valid: t.valid.clone().or(if job.model.is_some() { text(&NETWORK_VALID) } else { text(&"none") }),
         split: t.split.clone().or(text(&"shuffled")),
         seed: Some(job.seed),
         task: text(if classes { &"classes" } else { &"number" }),
-        model: text(&"linear"),
+        model: job.model.as_ref().map_or_else(|| text(&"linear"), |model| text(model)),
         loss: text(&prepared.loss),
         l1: Some(prepared.penalty.l1),
         l2: Some(prepared.penalty.l2),
@@ -296,6 +315,7 @@ pub fn resolved(t: &Training, prepared: &Prepared, outcome: &Outcome, folder: &P
         epochs: Some(prepared.epochs),
         tolerance: Some(job.tolerance),
         loss_tolerance: Some(job.loss_tolerance),
+        patience: job.patience,
         metric: text(&prepared.metric.name()),
         ..t.clone()
     };

@@ -63,6 +63,20 @@ impl<F: Float> Dataset<F> {
         }
     }
 
+    /// The same rows with each number rounded to `G`.
+    pub fn cast<G: Float>(&self) -> Dataset<G> {
+        let cast = |x: &[F]| x.iter().map(|x| G::from_f64(x.to_f64())).collect();
+        Dataset {
+            dense: cast(&self.dense),
+            width: self.width,
+            codes: self.codes.clone(),
+            code_width: self.code_width,
+            target: cast(&self.target),
+            weight: self.weight.as_deref().map(cast),
+            rows: self.rows.clone(),
+        }
+    }
+
     /// Replaces each target y by (y − center) / scale, as training on a number wants it.
     pub fn standardise_target(&mut self, code: &TargetCode) {
         let (center, scale) = (code.center, code.scale);

@@ -47,6 +47,14 @@ pub fn labels_beside(images: impl AsRef<Path>) -> Option<PathBuf> {
     names.iter().filter(|&n| n != name).map(|n| images.with_file_name(n)).find(|p| p.is_file())
 }
 
+/// Whether a file begins as an IDX file does, packed or not. No table does: its first two bytes are 0.
+pub fn is_idx(file: impl AsRef<Path>) -> bool {
+    let file = file.as_ref();
+    // What is no plain file can be read only once.
+    let first = || Stream::open(file).and_then(|mut stream| stream.array::<4>("the format's first number"));
+    file.is_file() && first().is_ok_and(|magic| matches!(magic, [0, 0, 0x08 | 0x09 | 0x0b..=0x0e, _]))
+}
+
 fn array(mut stream: Stream) -> Result<Array, ArrayError> {
     let magic: [u8; 4] = stream.array("the format's first number")?;
     let kind = match magic {

@@ -205,6 +205,21 @@ impl Split {
         Ok(split)
     }
 
+    /// [`Split::new`] for rows of something that has no columns, such as images.
+    ///
+    /// # Errors
+    /// As there; no column can say the parts.
+    pub fn of_rows(
+        source: &Path,
+        rows: &[u32],
+        classes: Option<&[u32]>,
+        options: &SplitOptions,
+    ) -> Result<Self, SplitError> {
+        let lines = crate::table::Lines::default();
+        let table = Table { columns: Vec::new(), rows: rows.len(), source: source.into(), lines };
+        Self::new(&table, rows, classes, options)
+    }
+
     fn sorted(mut self) -> Self {
         [&mut self.train, &mut self.valid, &mut self.test].into_iter().for_each(|p| p.sort_unstable());
         self

@@ -2,7 +2,8 @@
 //!
 //! The file is in the safetensors format. Its tensors are the parameters under the names of their layout (`weight [out, in]`,
 //! `bias [out]`, in `f32` or `f64`) and, for readers that know nothing of the encoder, `coefficients [out, in]` and
-//! `intercept [out]` in `f64`, in the units of the data. All the rest is in one metadata key, [`KEY`]: canonical JSON (keys in
+//! `intercept [out]` in `f64`, in the units of the data. Those of a network are in `f32` under PyTorch's names, with the running
+//! means and variances of batch norm beside them. All the rest is in one metadata key, [`KEY`]: canonical JSON (keys in
 //! order, no blanks) of a [`Description`]. There is no time, path, host or thread count in it, so two saves of one model are the
 //! same bytes.
 //!
@@ -25,6 +26,7 @@ use thalweg_core::{Float, Layout, Params, expr};
 
 use crate::linear::Shape;
 use crate::losses::Loss;
+use crate::network::{Input, ModelSpec, Network, NetworkError, Output, StateError};
 
 /// The version of the description that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -38,7 +40,7 @@ pub const FILE_NAME: &str = "model.safetensors";
 pub struct Description {
     /// The version of this description: [`FORMAT`].
     pub format: u32,
-    /// The model expression, as in `linear` or `linear(intercept=false)`.
+    /// The model expression, as in `linear`, `linear(intercept=false)` or `mlp(128, 64)`.
     pub model: String,
     /// The loss expression, as in `huber(delta=1.35)`. It says what is predicted.
     pub loss: String,
@@ -50,6 +52,9 @@ pub struct Description {
     pub classes: Vec<String>,
     /// The encoder that turns a table into those columns, as it describes itself.
     pub encoder: Value,
+    /// What a network takes; absent for linear models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
     /// How the model was trained.
     pub training: Training,
     /// What it scored on rows that training never saw, if there were any.
@@ -119,6 +124,17 @@ impl Description {
         let intercept = hyper::resolve(&call, &[INTERCEPT], &self.model)?[0] != 0.0;
         let outputs = self.loss()?.outputs(self.classes.len());
         Ok(Shape { dense: self.dense, one_hot: self.one_hot, outputs, intercept })
+    }
+
+    /// The network, on one thread and without its parameters; none for linear models.
+    ///
+    /// # Errors
+    /// An expression that is wrong, or layers that do not fit what comes to them.
+    pub fn network(&self) -> Result<Option<Network<f32>>, NetworkError> {
+        let Some(input) = self.input.clone() else { return Ok(None) };
+        let (spec, loss) = (ModelSpec::parse(&self.model)?, self.loss()?);
+        let output = Output::Row(loss.outputs(self.classes.len()));
+        Network::new(&spec, input, output, loss, self.training.seed).map(Some)
     }
 
     /// The encoder, read back as `T`.
@@ -205,10 +221,12 @@ pub struct Saved {
     pub description: Description,
     /// Its parameters, in the units of the encoded data.
     pub parameters: Parameters,
-    /// The weights in the units of the data, `[out, in]`.
+    /// The weights of a linear model in the units of the data, `[out, in]`; empty for networks.
     pub coefficients: Vec<f64>,
-    /// The intercepts in the units of the data, `[out]`.
+    /// The intercepts of a linear model in the units of the data, `[out]`; empty for networks.
     pub intercept: Vec<f64>,
+    /// What a network keeps beside its parameters: the running means and variances of batch norm. None for linear models.
+    pub statistics: Option<Params<f32>>,
 }
 
 /// Why a model file was not read or not written.
@@ -315,12 +333,21 @@ impl Saved {
     /// When the coefficients or intercepts do not have the shape of the weights: a mistake in the caller's code.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SavedError> {
         let mut tensors = self.parameters.tensors();
+        if let Some(statistics) = &self.statistics {
+            tensors.extend(Parameters::F32(statistics.clone()).tensors());
+            return self.packed(&tensors);
+        }
         let weight = tensors.iter().find(|t| t.0 == "weight").map_or(vec![0, 0], |t| t.2.clone());
         assert_eq!(weight.iter().product::<usize>(), self.coefficients.len(), "coefficients are [out, in]");
         assert_eq!(weight[0], self.intercept.len(), "intercepts are [out]");
         let outputs = vec![weight[0]];
         tensors.push(("coefficients".into(), Dtype::F64, weight, little_endian(&self.coefficients)));
         tensors.push(("intercept".into(), Dtype::F64, outputs, little_endian(&self.intercept)));
+        self.packed(&tensors)
+    }
+
+    /// The bytes of a file with these tensors.
+    fn packed(&self, tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Result<Vec<u8>, SavedError> {
         let unreadable = |e: &dyn std::fmt::Display| SavedError::Unreadable { what: e.to_string() };
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
             TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))
@@ -374,6 +401,9 @@ impl Saved {
             None => return Err(damaged("it has no format".into())),
         }
         let description: Description = serde_json::from_value(json).map_err(|e| damaged(e.to_string()))?;
+        if let Some(network) = description.network().map_err(|e| damaged(e.to_string()))? {
+            return Self::of_network(bytes, description, &network, file);
+        }
         let shape = description.shape().map_err(|e| damaged(e.to_string()))?;
         let sizes = shape.dense.checked_add(shape.one_hot).and_then(|n| n.checked_mul(shape.outputs));
         if shape.outputs == 0 || sizes.is_none_or(|n| n > bytes.len()) {
@@ -398,7 +428,46 @@ impl Saved {
                 return Err(SavedError::NotFinite { file: file.into(), tensor: name.into(), place, value });
             }
         }
-        Ok(Self { description, parameters, coefficients, intercept })
+        Ok(Self { description, parameters, coefficients, intercept, statistics: None })
+    }
+
+    /// The parameters of a network in a file.
+    fn of_network(
+        bytes: &[u8],
+        description: Description,
+        network: &Network<f32>,
+        file: &Path,
+    ) -> Result<Self, SavedError> {
+        let damaged = |what: String| SavedError::Description { file: file.into(), what };
+        let count =
+            thalweg_core::Objective::layout(network).tensors().iter().map(|t| t.range().len()).sum::<usize>();
+        // Before any memory is taken for them.
+        if count > bytes.len() / 4 {
+            return Err(damaged(format!("{count} parameters in a file of {} bytes", bytes.len())));
+        }
+        let params = network.state_from_bytes(bytes).map_err(|error| match error {
+            StateError::Mismatch { found } => SavedError::Mismatch { file: file.into(), found },
+            StateError::Broken(source) => SavedError::Broken { file: file.into(), source },
+            other @ StateError::Io { .. } => damaged(other.to_string()),
+        })?;
+        let statistics = network.statistics();
+        for numbers in [&params, &statistics] {
+            for tensor in numbers.layout().tensors() {
+                let of = numbers.tensor(&tensor.name);
+                if let Some(place) = of.iter().position(|x| !x.is_finite()) {
+                    let (tensor, value) = (tensor.name.clone(), f64::from(of[place]));
+                    return Err(SavedError::NotFinite { file: file.into(), tensor, place, value });
+                }
+            }
+        }
+        let parameters = Parameters::F32(params);
+        Ok(Self {
+            description,
+            parameters,
+            coefficients: vec![],
+            intercept: vec![],
+            statistics: Some(statistics),
+        })
     }
 }
 

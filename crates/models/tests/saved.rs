@@ -22,6 +22,7 @@ fn description() -> Description {
         one_hot: 1,
         classes: vec!["setosa".into(), "versicolor \"2\"".into(), "virginica".into()],
         encoder: json!({ "z": [1.5, 0.1, 1e-300], "a": { "ü": null, "b": true }, "m": "text" }),
+        input: None,
         training: Training {
             rows: 120,
             l1: 0.0,
@@ -59,7 +60,13 @@ fn saved(single: bool) -> Saved {
         p.into()
     };
     let coefficients = numbers.iter().map(|x| 7.0 * x).collect();
-    Saved { description: description(), parameters, coefficients, intercept: vec![4.0, 5.0, 6.0] }
+    Saved {
+        description: description(),
+        parameters,
+        coefficients,
+        intercept: vec![4.0, 5.0, 6.0],
+        statistics: None,
+    }
 }
 
 fn error(bytes: &[u8]) -> String {

@@ -47,6 +47,17 @@ pub struct Task<'a, F: Float> {
     pub valid: Option<Valid<'a, F>>,
     /// Set by someone who wants the run to end.
     pub interrupt: &'a AtomicBool,
+    /// What belongs to the weights without being among them.
+    pub kept: Option<&'a dyn Kept>,
+}
+
+/// Numbers that training keeps beside the weights, such as the running means of batch norm: those of the best epoch belong to
+/// that epoch's weights.
+pub trait Kept {
+    /// Remembers them as they are.
+    fn keep(&self);
+    /// Goes back to those that were kept last.
+    fn restore(&self);
 }
 
 /// The validation rows and a score for weights on them (higher is better, or lower: nothing depends on it).
@@ -331,6 +342,7 @@ pub fn fit<F: Float>(
         let improved = best.as_ref().is_none_or(|b| monitored < b.loss) && monitored.is_finite();
         if improved && (task.valid.is_some() || options.patience.is_some()) {
             best = Some(Best { loss: monitored, epoch, params: evaluated.clone(), valid_loss });
+            task.kept.iter().for_each(|kept| kept.keep());
         }
         if let (Some(patience), Some(best)) = (options.patience, &best)
             && epoch - best.epoch >= patience
@@ -378,6 +390,7 @@ pub fn fit<F: Float>(
         if diverged || !last.is_some_and(|last| last < best.valid_loss.unwrap_or(best.loss)) {
             best_epoch = best.epoch;
             evaluated = best.params;
+            task.kept.iter().for_each(|kept| kept.restore());
         }
     }
     let train_loss = objective.loss(&evaluated, &train).mean() + options.penalty.value(&evaluated);

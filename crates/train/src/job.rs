@@ -8,18 +8,19 @@ use std::sync::atomic::AtomicBool;
 
 use thalweg_core::{Layout, Objective, Params, Penalty, Threads};
 use thalweg_data::{
-    BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, Part, ReadOptions, Split,
-    SplitBy, SplitOptions, Table, Target, TargetError, Task, TaskKind, read,
+    BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, ImageEncoder, Part,
+    ReadOptions, Split, SplitBy, SplitOptions, Table, Target, TargetError, Task, TaskKind, idx, read,
 };
 use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
+use thalweg_models::network::ModelSpec;
 use thalweg_models::saved;
 use thalweg_optim::{Horizon, Plan, Schedule, Setup};
 
 use crate::event::Observer;
 use crate::fit::{FitError, FitOptions, Fitted, Task as FitTask, Valid, fit};
 use crate::metrics::{Metric, Score};
-use crate::model::Model;
+use crate::model::{Form, Model};
 use crate::observers::History;
 use crate::score::Scored;
 use crate::stop::Stop;
@@ -33,13 +34,17 @@ const BATCH_OF_ROWS: usize = 32;
 /// Steps and passes that a run makes at least when nothing is said.
 const LEAST_STEPS: u64 = 1000;
 const LEAST_PASSES: u64 = 5;
+/// Passes of a network at most when nothing is said.
+const NETWORK_EPOCHS: u64 = 100;
+/// The rate of plain descent on a network, whose curvature nobody measures.
+const NETWORK_DESCENT: f64 = 0.05;
 
 /// What is asked for. `None` leaves a decision to [`Prepared::new`].
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The table.
+    /// The table, or a file of images.
     pub data: PathBuf,
-    /// The column to predict.
+    /// The column to predict; for images, the file of their classes.
     pub target: String,
     /// How the file is read.
     pub read: ReadOptions,
@@ -59,7 +64,9 @@ pub struct Job {
     pub seed: u64,
     /// The loss.
     pub loss: Option<Loss>,
-    /// Whether there is an intercept.
+    /// The layers of a network; none for a linear model.
+    pub model: Option<ModelSpec>,
+    /// Whether a linear model has an intercept.
     pub intercept: bool,
     /// Strength of the l1 penalty.
     pub l1: f64,
@@ -120,6 +127,17 @@ pub enum JobError {
     Fit(#[from] FitError),
 }
 
+/// Rows in their parts, and what made them.
+pub(crate) struct Parts {
+    pub encoder: Encoder,
+    pub images: Option<ImageEncoder>,
+    pub split: Split,
+    pub train: Dataset<f64>,
+    pub valid: Option<Dataset<f64>>,
+    pub test: Option<Dataset<f64>>,
+    pub loss: Loss,
+}
+
 /// Data and decisions, ready to train.
 #[derive(Debug)]
 pub struct Prepared {
@@ -127,6 +145,8 @@ pub struct Prepared {
     pub job: Job,
     /// Tables to numbers, learnt on the training rows.
     pub encoder: Encoder,
+    /// Images to numbers, where the rows are images; the encoder then has no columns.
+    pub images: Option<ImageEncoder>,
     /// Which row is in which part.
     pub split: Split,
     /// The training rows.
@@ -201,6 +221,9 @@ impl Prepared {
     /// # Errors
     /// [`JobError`]: the data, or settings that do not fit it.
     pub fn new(job: Job) -> Result<Self, JobError> {
+        if idx::is_idx(&job.data) {
+            return crate::images::prepare(job);
+        }
         let table = read(&job.data, &job.read).map_err(DataError::from)?;
         Self::of_table(job, &table)
     }
@@ -298,22 +321,34 @@ impl Prepared {
                 _ => encode(table, rows).map(Some),
             }
         };
-        let mut train = encode(table, &split.train)?;
+        let train = encode(table, &split.train)?;
         let valid = part(&job.valid, &split.valid)?;
         let test = part(&job.test, &split.test)?;
+        let parts = Parts { encoder, images: None, split, train, valid, test, loss };
+        Self::of_parts(job, parts, notes)
+    }
+
+    /// Decides the rest.
+    pub(crate) fn of_parts(job: Job, parts: Parts, mut notes: Vec<String>) -> Result<Self, JobError> {
+        let Parts { encoder, images, split, mut train, valid, test, loss } = parts;
+        let classes = crate::model::classes_of(&encoder).to_vec();
         let answer = answer(&train, &encoder, classes.len());
         // How many rows there are when weight w is the row w times; weights that are only relative do not make them few.
         let size = train.weight.as_ref().map_or(0.0, |w| w.iter().sum::<f64>()).max(train.len() as f64);
         weigh_classes(&mut train, &classes, &job.class_weight)?;
         let metric = metric(&job, &classes)?;
-        let default_l2 = if classes.is_empty() { 0.0 } else { 1.0 / size };
+        let default_l2 = if classes.is_empty() || job.model.is_some() { 0.0 } else { 1.0 / size };
         let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
         let rows = train.len();
         let batch = batch_of(&job, rows, &mut notes)?;
         let per_epoch = rows.div_ceil(batch.of(rows)) as u64;
-        let epochs = job.epochs.unwrap_or_else(|| LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)));
-        Ok(Self {
+        let epochs = job.epochs.unwrap_or_else(|| match &job.model {
+            Some(_) => NETWORK_EPOCHS,
+            None => LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)),
+        });
+        let prepared = Self {
             encoder,
+            images,
             split,
             train,
             valid,
@@ -326,7 +361,10 @@ impl Prepared {
             notes,
             answer,
             job,
-        })
+        };
+        // A layer that does not fit is told before anything is written.
+        prepared.network(&Threads::serial())?;
+        Ok(prepared)
     }
 
     /// The names of the classes; empty for numbers.
@@ -412,20 +450,24 @@ impl Prepared {
     /// The optimizer with its rate and schedule filled in, and what to say about them. What nobody gives is 1/L for gradient
     /// descent and its forms (1/(2L) for counts, whose curvature grows), 1/(3L) of a batch for SVRG and SAGA, 0.5 for AdaGrad and its
     /// kin, the library's default where the rule finds its step itself; for the others 50 times that default, which is made for
-    /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule.
+    /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule. Networks get the library's defaults, and 0.05
+    /// for plain descent.
     ///
     /// # Errors
     /// A loss with a kink has no 1/L.
     pub fn plan(&self) -> Result<(Plan, Vec<String>), JobError> {
+        let network = self.job.model.is_some();
         let cosine = || Schedule::parse("cosine").map_err(|e| JobError::Setting(e.to_string()));
         let mut plan = match &self.job.plan {
             Some(plan) => plan.clone(),
-            None => Plan::parse("adam").map_err(|e| JobError::Setting(e.to_string()))?,
+            None => Plan::parse(if network { "adamw" } else { "adam" })
+                .map_err(|e| JobError::Setting(e.to_string()))?,
         };
         let mut notes = Vec::new();
         if let Some(schedule) = &self.job.schedule {
             *plan.lr_mut() = Some(schedule.clone());
-        } else if plan.lr().is_none()
+        } else if !network
+            && plan.lr().is_none()
             && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
             && !plan.finds_rate()
@@ -440,7 +482,8 @@ impl Prepared {
         }
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
-                _ if plan.finds_rate() => plan.entry().lr,
+                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" if network => NETWORK_DESCENT,
+                _ if network || plan.finds_rate() => plan.entry().lr,
                 "svrg" | "saga" => {
                     let l = self.noisy_curvature()?;
                     notes.push(format!(
@@ -476,9 +519,11 @@ impl Prepared {
         {
             notes.push(format!("gd with batches of {n} rows is stochastic gradient descent"));
         }
-        let linear = self.linear(&Threads::serial());
-        let groups =
-            plan.groups(Objective::<f64>::layout(&linear)).map_err(|e| JobError::Setting(e.to_string()))?;
+        let layout = match self.network(&Threads::serial())? {
+            Some(network) => std::sync::Arc::clone(Objective::layout(&network)),
+            None => std::sync::Arc::clone(Objective::<f64>::layout(&self.linear(&Threads::serial()))),
+        };
+        let groups = plan.groups(&layout).map_err(|e| JobError::Setting(e.to_string()))?;
         for group in groups.iter().filter(|_| groups.len() > 1) {
             let until = group.until.map(|until| format!(", until {until}")).unwrap_or_default();
             notes.push(format!(
@@ -504,6 +549,9 @@ impl Prepared {
         observers: &mut [&mut dyn Observer],
         interrupt: &AtomicBool,
     ) -> Result<Outcome, JobError> {
+        if let Some(network) = self.network(&options.threads)? {
+            return self.train_network(network, plan, batch, options, observers, interrupt);
+        }
         let linear = self.linear(&options.threads);
         let layout: &std::sync::Arc<Layout> = Objective::<f64>::layout(&linear);
         let rows = self.train.len();
@@ -514,26 +562,13 @@ impl Prepared {
         let mut optimizer =
             plan.build::<f64>(layout, &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
-        let fit_options = FitOptions {
-            epochs: self.epochs,
-            tolerance: self.job.tolerance,
-            loss_tolerance: self.job.loss_tolerance,
-            patience: self.job.patience,
-            penalty: self.penalty,
-            probes: options.probes.clone(),
-        };
+        let fit_options = self.fit_options(options);
         let as_model = |params: Params<f64>| Model {
             encoder: self.encoder.clone(),
-            linear: self.linear(&options.threads),
+            images: None,
+            form: Form::Linear(self.linear(&options.threads)),
             params,
-            training: saved::Training {
-                rows: rows as u64,
-                l1: self.penalty.l1,
-                l2: self.penalty.l2,
-                seed: self.job.seed,
-                optimizer: expression.clone(),
-                ..saved::Training::default()
-            },
+            training: saved::Training::default(),
             score: None,
         };
         let judge = std::cell::RefCell::new(as_model(self.start(&linear)));
@@ -547,6 +582,7 @@ impl Prepared {
             train: self.train.batch(),
             valid: self.valid.as_ref().map(|valid| Valid { batch: valid.batch(), score: &score }),
             interrupt,
+            kept: None,
         };
         let mut history = History::default();
         let mut listeners: Vec<&mut dyn Observer> = vec![&mut history];
@@ -555,14 +591,41 @@ impl Prepared {
         let fitted = fit(&task, optimizer.as_mut(), start, &mut batches, &fit_options, &mut listeners)?;
         drop(listeners);
 
-        let mut model = as_model(fitted.params.clone());
+        let model = as_model(fitted.params.clone());
+        Ok(self.outcome(model, fitted, history, expression))
+    }
+
+    /// How long and how a run goes.
+    pub(crate) fn fit_options(&self, options: &TrainOptions) -> FitOptions {
+        FitOptions {
+            epochs: self.epochs,
+            tolerance: self.job.tolerance,
+            loss_tolerance: self.job.loss_tolerance,
+            patience: self.job.patience,
+            penalty: self.penalty,
+            probes: options.probes.clone(),
+        }
+    }
+
+    /// A trained model, described and scored.
+    pub(crate) fn outcome(
+        &self,
+        mut model: Model,
+        fitted: Fitted<f64>,
+        history: History,
+        expression: String,
+    ) -> Outcome {
         model.training = saved::Training {
+            rows: self.train.len() as u64,
+            l1: self.penalty.l1,
+            l2: self.penalty.l2,
+            seed: self.job.seed,
+            optimizer: expression.clone(),
             epochs: fitted.epochs,
             steps: fitted.steps,
             stop: fitted.stop.word().into(),
             train_loss: Some(fitted.train_loss).filter(|x| x.is_finite()),
             valid_loss: fitted.valid_loss.filter(|x| x.is_finite()),
-            ..model.training
         };
         let scored = |data: &Dataset<f64>| Scored::new(self.metric, model.judge(data), &self.answer);
         let train = model.judge(&self.train).score(self.metric);
@@ -578,7 +641,7 @@ impl Prepared {
         });
         model.score = model.score.filter(|s| s.value.is_finite());
         let lr = history.steps.first().map_or(f64::NAN, |s| s.lr);
-        Ok(Outcome { model, fitted, history, optimizer: expression, lr, test, test_loss, valid, train })
+        Outcome { model, fitted, history, optimizer: expression, lr, test, test_loss, valid, train }
     }
 
     /// What a diverged run says: the step, the columns with the largest scale, a rate that converges.
@@ -596,14 +659,15 @@ impl Prepared {
         let plan = self.job.plan.as_ref();
         let descent =
             plan.is_some_and(|p| p.entry().name == "sgd") && self.loss.task() != losses::Task::Count;
-        let calmer = match self.curvature() {
-            Ok(e) if descent => {
+        let linear = self.job.model.is_none();
+        let calmer = match linear.then(|| self.curvature()) {
+            Some(Ok(e)) if descent => {
                 text += &format!("; gradient descent converges below 2/L = {}", short(2.0 / e.largest));
                 let safe = 1.0 / e.largest;
                 // A mini-batch may be steeper than all rows together.
                 if self.batch == BatchSize::Full && safe < lr { safe } else { safe.min(lr / 10.0) }
             }
-            _ => (lr / 10.0).min(0.05),
+            _ => (lr / 10.0).min(if linear { 0.05 } else { 1e-3 }),
         };
         let calmer = typed(calmer);
         // Where the rate stands already, a second one would be refused.
@@ -651,6 +715,10 @@ fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Result<BatchSize
             ));
             Ok(BatchSize::Rows(BATCH_OF_ROWS))
         }
+        None if job.model.is_some() => Ok(match BATCH_OF_ROWS {
+            n if rows > n => BatchSize::Rows(n),
+            _ => BatchSize::Full,
+        }),
         None if rows <= FULL_UP_TO => Ok(BatchSize::Full),
         None => Ok(BatchSize::Rows(BATCH)),
     }

@@ -4,9 +4,11 @@ pub mod compare;
 pub mod demo;
 mod event;
 mod fit;
+pub mod images;
 pub mod job;
 pub mod metrics;
 pub mod model;
+mod network;
 pub mod observers;
 mod oracle;
 pub mod pages;
@@ -16,5 +18,5 @@ pub mod score;
 mod stop;
 
 pub use event::{EpochRecord, Event, Observer, StepRecord};
-pub use fit::{Divergence, FitError, FitOptions, Fitted, Task, Valid, fit};
+pub use fit::{Divergence, FitError, FitOptions, Fitted, Kept, Task, Valid, fit};
 pub use stop::Stop;

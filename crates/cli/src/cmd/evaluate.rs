@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use thalweg_core::Threads;
 use thalweg_data::Dataset;
+use thalweg_train::images::read_labelled;
 use thalweg_train::metrics::Metric;
 use thalweg_train::model::Model;
 
@@ -35,14 +36,7 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
         Some(metric) => metric,
         None => stored.unwrap_or(if classes > 0 { Metric::Accuracy } else { Metric::R2 }),
     };
-    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
-    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
-    let (rows, missing) = model.encoder.rows_with_target(&table).map_err(Failure::run)?;
-    if rows.is_empty() {
-        return Err(Failure::Run(format!("{}: no row has a target", args.data.display())));
-    }
-    let mut data: Dataset<f64> = model.encoder.encode(&table, &rows, true).map_err(Failure::run)?;
-    model.standardise(&mut data);
+    let Rows { data, missing, note } = rows(&model, args)?;
     let judged = model.judge(&data);
     let score = judged.score(metric);
     let all = judged.scores();
@@ -54,7 +48,7 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
         let document = json!({
             "task": if classes > 0 { "classes" } else { "number" },
             "target": model.target(),
-            "model": model.linear.shape().expression(),
+            "model": model.expression(),
             "optimizer": model.training.optimizer,
             "metric": metric.name(),
             "score": score.value,
@@ -67,7 +61,7 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
             "steps": model.training.steps,
             "stop": model.training.stop,
             "seconds": began.elapsed().as_secs_f64(),
-            "rows": rows.len(),
+            "rows": data.len(),
             "rows_without_target": missing,
             "run": args.model,
         });
@@ -75,9 +69,7 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
         writeln!(out)?;
         return Ok(());
     }
-    if let Some(note) = model.encoder.extra_columns(&table) {
-        show::note(&note.to_string());
-    }
+    note.iter().for_each(|note| show::note(note));
     let left = if missing > 0 {
         format!(" ({} without a target left out)", count(missing as u64))
     } else {
@@ -87,7 +79,7 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
         out,
         "{} on {} rows of {}{left}",
         model.target(),
-        count(rows.len() as u64),
+        count(data.len() as u64),
         args.data.display()
     )?;
     let mut table = vec![vec!["score".to_string(), "value".into(), "95% interval".into()]];
@@ -99,4 +91,36 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
     table.push(vec![format!("loss ({})", model.loss()), number(loss, 5), String::new()]);
     write!(out, "{}", show::table(&table, &[Align::Left, Align::Right, Align::Left]))?;
     Ok(())
+}
+
+/// What is scored.
+struct Rows {
+    /// In the units of training.
+    data: Dataset<f64>,
+    /// Rows without a target.
+    missing: usize,
+    /// What is to be said of columns that the model does not take.
+    note: Option<String>,
+}
+
+/// Reads and encodes rows that have a target.
+fn rows(model: &Model, args: &args::Evaluate) -> Result<Rows, Failure> {
+    if let Some(coder) = &model.images {
+        let images = read_labelled(&args.data, args.target.as_deref()).map_err(Failure::run)?;
+        let all: Vec<u32> = (0..images.count as u32).collect();
+        let data = coder.encode(&images, &all, true).map_err(Failure::run)?;
+        return Ok(Rows { data, missing: 0, note: None });
+    }
+    if args.target.is_some() {
+        return Err(Failure::usage("--target is for images: a table has its target in a column"));
+    }
+    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
+    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+    let (rows, missing) = model.encoder.rows_with_target(&table).map_err(Failure::run)?;
+    if rows.is_empty() {
+        return Err(Failure::Run(format!("{}: no row has a target", args.data.display())));
+    }
+    let mut data: Dataset<f64> = model.encoder.encode(&table, &rows, true).map_err(Failure::run)?;
+    model.standardise(&mut data);
+    Ok(Rows { data, missing, note: model.encoder.extra_columns(&table).map(|note| note.to_string()) })
 }

@@ -147,7 +147,7 @@ pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha2
         "task": if prepared.classes().is_empty() { "number" } else { "classes" },
         "target": prepared.job.target,
         "classes": prepared.classes(),
-        "model": outcome.model.linear.shape().expression(),
+        "model": outcome.model.expression(),
         "loss": prepared.loss.to_string(),
         "optimizer": outcome.optimizer,
         "lr": outcome.lr,
@@ -234,6 +234,16 @@ fn text(
         )),
     }
     say(String::new());
+    if let Some(network) = outcome.model.network() {
+        say(format!(
+            "{}, {} parameters",
+            outcome.model.expression(),
+            count(outcome.model.parameters() as u64)
+        ));
+        say(super::inspect::layers(network, &outcome.model.encoder));
+        said_files(args, folder, command, sha256, &mut say);
+        return text;
+    }
     say("Largest weights (per standard deviation) and coefficients (in original units)".into());
     let coefficients = outcome.model.coefficients();
     let table = super::inspect::table(&coefficients, outcome.model.classes(), SHOWN, Align::Right);
@@ -245,6 +255,18 @@ fn text(
             say(format!("  and {} more: thalweg inspect {folder} --all\n", count(left as u64)));
         }
     }
+    said_files(args, folder, command, sha256, &mut say);
+    text
+}
+
+/// Where everything lies.
+fn said_files(
+    args: &args::Fit,
+    folder: &RunFolder,
+    command: &str,
+    sha256: &str,
+    say: &mut impl FnMut(String),
+) {
     let file = |name: &str| folder.file(name).display().to_string();
     if !args.output.no_report {
         say(format!("report   {}", file("report.html")));
@@ -252,5 +274,4 @@ fn text(
     say(format!("model    {}", file("model.safetensors")));
     say(format!("sha-256  {sha256}"));
     say(format!("repeat   {command}"));
-    text
 }

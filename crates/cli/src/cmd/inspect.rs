@@ -2,8 +2,12 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use thalweg_core::Threads;
+use thalweg_data::{Code, Encoder};
+use thalweg_models::layers::{Row, default_width};
+use thalweg_models::linear::Linear;
+use thalweg_models::network::Network;
 use thalweg_train::model::{Coefficients, Model};
 
 use crate::args;
@@ -19,33 +23,47 @@ const NAME: usize = 32;
 pub fn run(args: &args::Inspect) -> Result<(), Failure> {
     let model = Model::load(&args.model, &Threads::serial()).map_err(Failure::run)?;
     let coefficients = model.coefficients();
-    let shape = model.linear.shape();
     let mut out = std::io::stdout().lock();
     if args.json {
-        let document = json!({
-            "model": shape.expression(),
+        let mut document = json!({
+            "model": model.expression(),
             "loss": model.loss().to_string(),
             "target": model.target(),
             "classes": model.classes(),
-            "parameters": shape.outputs * (shape.inputs() + usize::from(shape.intercept)),
+            "parameters": model.parameters(),
             "training": model.training,
             "score": model.score,
-            "intercept": coefficients.intercept,
-            "coefficients": coefficients.sorted,
         });
+        match model.network() {
+            Some(network) => document["layers"] = network.describe().iter().map(layer).collect(),
+            None => {
+                document["intercept"] = json!(coefficients.intercept);
+                document["coefficients"] = json!(coefficients.sorted);
+            }
+        }
         serde_json::to_writer(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }
     let classes = model.classes();
     let what = if classes.is_empty() { "a number".into() } else { format!("classes {}", classes.join(", ")) };
-    writeln!(
-        out,
-        "model      {}, {} features, {} outputs",
-        shape.expression(),
-        shape.inputs(),
-        shape.outputs
-    )?;
+    match model.linear().map(Linear::shape) {
+        Some(shape) => writeln!(
+            out,
+            "model      {}, {} features, {} outputs",
+            shape.expression(),
+            shape.inputs(),
+            shape.outputs
+        )?,
+        None => {
+            writeln!(
+                out,
+                "model      {}, {} parameters",
+                model.expression(),
+                count(model.parameters() as u64)
+            )?;
+        }
+    }
     writeln!(out, "target     {}: {what}", model.target())?;
     writeln!(
         out,
@@ -68,6 +86,10 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         )?;
     }
     writeln!(out)?;
+    if let Some(network) = model.network() {
+        write!(out, "{}", layers(network, &model.encoder))?;
+        return Ok(());
+    }
     let most = if args.all { usize::MAX } else { SHOWN };
     write!(out, "{}", table(&coefficients, classes, most, Align::Right))?;
     let left = coefficients.sorted.len().saturating_sub(most);
@@ -75,6 +97,41 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         writeln!(out, "  and {left} more: --all")?;
     }
     Ok(())
+}
+
+/// A layer as JSON.
+fn layer(row: &Row) -> Value {
+    json!({
+        "place": row.place,
+        "layer": row.layer,
+        "output": row.output,
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+    })
+}
+
+/// The layers of a network as a table, the embeddings of categories above them.
+pub fn layers(network: &Network<f32>, encoder: &Encoder) -> String {
+    let mut rows = vec![["", "layer", "output", "parameters", "multiply-adds"].map(String::from).to_vec()];
+    let categories = encoder.columns.iter().filter(|c| matches!(c.code, Code::Category { .. }));
+    for (place, column) in categories.enumerate() {
+        let levels = column.code.levels();
+        let width = default_width(levels);
+        let layer = format!("{}, {} levels", show::cut(&column.name, NAME), count(levels as u64));
+        let parameters = count((levels * width) as u64);
+        rows.push(vec![format!("embeddings.{place}"), layer, width.to_string(), parameters, "0".into()]);
+    }
+    for row in network.describe() {
+        let output: Vec<String> = row.output.iter().map(ToString::to_string).collect();
+        rows.push(vec![
+            row.place.clone(),
+            row.layer.clone(),
+            output.join(" × "),
+            count(row.parameters as u64),
+            count(row.multiply_adds),
+        ]);
+    }
+    show::table(&rows, &[Align::Left, Align::Left, Align::Right, Align::Right, Align::Right])
 }
 
 /// Intercepts and the largest weights as a table.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use thalweg_core::Threads;
-use thalweg_data::Dataset;
+use thalweg_data::{Dataset, Images};
 use thalweg_models::saved::write_whole;
 use thalweg_train::metrics::argmax;
 use thalweg_train::model::Model;
@@ -19,12 +19,7 @@ pub fn run(args: &args::Predict) -> Result<(), Failure> {
     if args.proba && model.classes().is_empty() {
         return Err(Failure::usage("--proba is for classes; this model predicts a number"));
     }
-    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
-    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
-    if let Some(note) = model.encoder.extra_columns(&table) {
-        show::note(&note.to_string());
-    }
-    let data: Dataset<f64> = model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)?;
+    let data = rows(&model, args)?;
     let responses = model.respond(&data);
     match &args.out {
         Some(path) => {
@@ -33,6 +28,21 @@ pub fn run(args: &args::Predict) -> Result<(), Failure> {
         }
         None => Ok(write(&model, &responses, args.proba, &mut io::BufWriter::new(io::stdout().lock()))?),
     }
+}
+
+/// Reads and encodes all rows.
+fn rows(model: &Model, args: &args::Predict) -> Result<Dataset<f64>, Failure> {
+    if let Some(coder) = &model.images {
+        let images = Images::from_idx(&args.data, None).map_err(Failure::run)?;
+        let all: Vec<u32> = (0..images.count as u32).collect();
+        return coder.encode(&images, &all, false).map_err(Failure::run);
+    }
+    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
+    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+    if let Some(note) = model.encoder.extra_columns(&table) {
+        show::note(&note.to_string());
+    }
+    model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)
 }
 
 /// One line for each row: `prediction`, or `proba_<class>` for each class. Numbers read back as the same number.

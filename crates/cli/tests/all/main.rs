@@ -9,6 +9,7 @@ mod failing_files;
 mod honest_score;
 mod interrupt;
 mod losses;
+mod networks;
 mod predicting;
 mod reading;
 mod same_bits;

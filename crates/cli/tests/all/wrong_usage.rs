@@ -24,7 +24,7 @@ fn unknown_names_get_a_caret_and_a_suggestion() {
     refused("--loss squred", &["there is no loss \"squred\"", "^^^^^^ did you mean \"squared\"?"]);
     refused("--loss huber(delt=2)", &["huber has no hyperparameter \"delt\"", "did you mean \"delta\"?"]);
     refused("--metric rsme", &["there is no metric \"rsme\"", "did you mean \"rmse\"?"]);
-    refused("--model mlp", &["there is no model \"mlp\"", "linear"]);
+    refused("--model mpl(3)", &["there is no layer \"mpl\"", "  mpl(3)\n  ^^^ did you mean \"mlp\"?"]);
     refused("--taget x", &["unexpected argument '--taget'", "'--target'"]);
     refused("--task clases", &["--task", "classes or number"]);
     refused("--types bmi=numbr", &["--types bmi", "number, category, date or ignore"]);

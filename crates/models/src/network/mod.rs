@@ -23,6 +23,7 @@ mod state;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use thalweg_autodiff::{Number, Shape, Workspace};
 use thalweg_core::expr::{ExprError, Span};
 use thalweg_core::{Float, Layout, Params, Threads};
@@ -36,7 +37,8 @@ use crate::layers::{Declare, Dense, Embedding, Init, Layer, Misfit, Row, Sequent
 use crate::losses::{Loss, Task};
 
 /// What a network takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Input {
     /// Rows of a table: `dense [n, numbers]`, and codes of columns with so many levels each. Columns are embedded, in
     /// [`default_width`] numbers, and stand behind the numbers; a level that training never saw is all zeros.

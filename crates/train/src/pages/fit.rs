@@ -1,5 +1,7 @@
 //! The report of a run: how it went, how good it is, what the model says.
 
+use thalweg_models::network::Network;
+
 use crate::job::{Outcome, Prepared};
 use crate::model::Coefficients;
 use crate::report::{
@@ -36,11 +38,10 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
     let shown = outcome.test.as_ref().or(outcome.valid.as_ref());
     report.score = shown.map(|scored| headline(prepared, scored, outcome.test.is_some()));
     let classes = outcome.model.classes();
+    let kind = if outcome.model.network().is_some() { "network for" } else { "linear model of" };
     report.lead = match classes.len() {
-        0 => format!("A linear model of the number `{}`, trained by gradient descent.", prepared.job.target),
-        k => {
-            format!("A linear model of `{}` ({k} classes), trained by gradient descent.", prepared.job.target)
-        }
+        0 => format!("A {kind} the number `{}`, trained by gradient descent.", prepared.job.target),
+        k => format!("A {kind} `{}` ({k} classes), trained by gradient descent.", prepared.job.target),
     };
     report
         .fact("loss", prepared.loss.to_string())
@@ -53,7 +54,10 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
     if let Some(scored) = shown {
         report.section(predictions(prepared, outcome, scored));
     }
-    report.section(coefficients(outcome));
+    report.section(match outcome.model.network() {
+        Some(network) => layers(network),
+        None => coefficients(outcome),
+    });
     report.section(repeat(page));
     report
 }
@@ -167,6 +171,9 @@ fn predicted_against_true(prepared: &Prepared, judged: &Judged) -> Scatter {
 
 /// The data and the line, where there is one numeric feature and nothing else.
 fn fitted_line(prepared: &Prepared, outcome: &Outcome) -> Option<Scatter> {
+    if outcome.model.network().is_some() {
+        return None;
+    }
     let features = prepared.encoder.features();
     let [feature] = &features[..] else { return None };
     if feature.level.is_some() {
@@ -219,6 +226,28 @@ fn confusion(classes: &[String], judged: &Judged) -> Confusion {
 fn of_second(judged: &Judged) -> (Vec<f64>, Vec<bool>) {
     let probability = judged.predicted.chunks_exact(2).map(|p| p[1]).collect();
     (probability, judged.labels().into_iter().map(|t| t == 1).collect())
+}
+
+fn layers(network: &Network<f32>) -> Section {
+    let columns = vec![
+        Column::text("place"),
+        Column::text("layer"),
+        Column::text("output"),
+        Column::number("parameters"),
+        Column::number("multiply-adds"),
+    ];
+    let mut table = Table::new(format!("`{}`", network.spec()), columns);
+    for row in network.describe() {
+        let output: Vec<String> = row.output.iter().map(ToString::to_string).collect();
+        table.rows.push(Row::new(vec![
+            row.place.clone().into(),
+            row.layer.clone().into(),
+            output.join(" × ").into(),
+            Cell::shown(row.parameters as f64, row.parameters.to_string()),
+            Cell::shown(row.multiply_adds as f64, row.multiply_adds.to_string()),
+        ]));
+    }
+    Section::new("The layers").intro("Multiply-adds are those of one row, forward.").with(table)
 }
 
 fn coefficients(outcome: &Outcome) -> Section {

@@ -146,7 +146,7 @@ fn products_with_the_hessian_are_those_of_second_derivatives() {
     for target in ["y", "large"] {
         let ready = prepared(100, job(target));
         let outcome = train(&ready, &plan("gd(lr=0.1)"));
-        let (linear, theta) = (&outcome.model.linear, &outcome.model.params);
+        let (linear, theta) = (outcome.model.linear().unwrap(), &outcome.model.params);
         let (batch, layout) = (ready.train.batch(), theta.layout());
         let mut v = Params::zeros(layout);
         for i in layout.tensors().iter().flat_map(|t| t.range()) {

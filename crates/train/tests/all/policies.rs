@@ -70,7 +70,7 @@ fn run(expression: &str, batch: usize, epochs: u64, broken: &[u64]) -> Fitted<f6
         index: None,
     };
     let interrupt = AtomicBool::new(false);
-    let task = Task { objective: &objective, train, valid: None, interrupt: &interrupt };
+    let task = Task { objective: &objective, train, valid: None, interrupt: &interrupt, kept: None };
     let mut optimizer = Plan::parse(expression).unwrap().build(&layout, &Setup::default()).unwrap();
     let mut batches = Batches::new(rows, batch, 0, false);
     let options = FitOptions {

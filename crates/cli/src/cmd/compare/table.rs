@@ -33,6 +33,9 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
         return Err(Failure::usage("--steps goes with --function; a run on a table takes --epochs"));
     }
     let job = settings::job(&training, args.output.threads)?;
+    if job.model.is_some() {
+        return Err(Failure::usage("compare trains linear models; networks are for thalweg fit --model"));
+    }
     let members = members(args, &training)?;
     if args.seeds == 0 {
         return Err(Failure::usage("--seeds must be at least 1"));
@@ -207,7 +210,7 @@ fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<Pat
     let (outcome, fitted) = (&run.outcome, &run.outcome.fitted);
     json!({
         "task": if prepared.classes().is_empty() { "number" } else { "classes" },
-        "model": outcome.model.linear.shape().expression(),
+        "model": outcome.model.expression(),
         "member": run.member.label,
         "optimizer": outcome.optimizer,
         "lr": outcome.lr,
