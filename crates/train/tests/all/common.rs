@@ -110,7 +110,8 @@ pub fn bits(outcome: &Outcome) -> Vec<u64> {
 
 /// The objective on all training rows, penalty included, and its largest slope.
 pub fn objective(prepared: &Prepared, outcome: &Outcome) -> (f64, f64) {
-    let Model { linear, params, .. } = &outcome.model;
+    let Model { params, .. } = &outcome.model;
+    let linear = outcome.model.linear().unwrap();
     let mut grads = Grads::zeros(params.layout());
     let total = linear.gradient(params, &prepared.train.batch(), &mut grads);
     (total.mean() + prepared.penalty.value(params), prepared.penalty.stationarity(params, &grads))
