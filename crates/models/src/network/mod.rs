@@ -10,8 +10,9 @@
 //! A row of weight 0 is absent to the bit. Large batches are run in parts of fixed sizes whose sums are added in order.
 //!
 //! # What a step keeps
-//! Each call of [`Objective::gradient`] counts as a step: dropout draws anew, keyed by (seed, step), and batch norm moves its running
-//! statistics. [`Objective::loss`] and predictions use neither: no number is left out, and batch norm uses what it kept.
+//! Each call of [`Objective::gradient`](thalweg_core::Objective::gradient) counts as a step: dropout draws anew, keyed by (seed, step), and
+//! batch norm moves its running statistics. [`Objective::loss`](thalweg_core::Objective::loss) and predictions use neither: no number is
+//! left out, and batch norm uses what it kept.
 
 mod criterion;
 mod objective;
