@@ -1,5 +1,6 @@
 //! The innermost loops: a tile of C in registers, over panels of A and B.
 
+use super::pack::turn4;
 use crate::Float;
 use crate::isa::{self, Isa};
 
@@ -80,6 +81,19 @@ pub(super) trait Kernel<F>: Copy + Sync {
     fn tile(self, extent: Extent, a: Left<'_, F>, b: Right<'_, F>, out: &mut Tile<F>);
     /// Runs `f`, compiled for the instruction set.
     fn run<R>(self, f: impl FnOnce() -> R) -> R;
+    /// Columns that [`Kernel::turn`] takes.
+    const SIDE: usize = 4;
+    /// `out[p·width + j] ← data[p + j·across]` for [`Kernel::SIDE`] columns j and `depth` rows p.
+    ///
+    /// # Panics
+    /// When `data` or `out` ends before that.
+    #[inline(always)]
+    fn turn(self, data: &[F], across: usize, depth: usize, width: usize, out: &mut [F])
+    where
+        F: Float,
+    {
+        turn4(data, across, depth, width, out);
+    }
     /// A whole tile: `c[i·row + j] ← α·Σ_p a(i, p)·b(p, j) + β·c[i·row + j]`.
     ///
     /// # Safety
@@ -116,6 +130,30 @@ pub(super) fn update<F: Float>(c: &mut [F], sums: impl Iterator<Item = F>, alpha
     }
 }
 
+/// Asks for the cache line of a number, which need not be there.
+#[inline(always)]
+pub(super) fn ask<F>(at: *const F) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address; every x86-64 has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Asks for the cache line of a number as far as the second cache.
+#[inline(always)]
+pub(super) fn ask_near<F>(at: &F) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; every x86-64 has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(std::ptr::from_ref(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// What to do with the kernel in use.
 pub(super) trait WithKernel<F> {
     fn with<K: Kernel<F>>(self, kernel: K);
@@ -135,7 +173,7 @@ pub(super) trait Pick: Sized {
 
 /// The plain kernel: two roundings a term, whatever vectors the target guarantees.
 #[derive(Clone, Copy)]
-struct Plain;
+pub(super) struct Plain;
 
 impl<F: Float> Kernel<F> for Plain {
     const ROWS: usize = 4;
@@ -178,21 +216,23 @@ impl<F: Float> Kernel<F> for Plain {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    use std::arch::x86_64::__m256;
     use std::array::from_fn;
 
     use pulp::x86::{V3, V4};
     use pulp::{MemMask, Simd};
 
     use super::super::reach;
-    use super::{Extent, Kernel, Left, Right, Tile};
+    use super::{Extent, Kernel, Left, Right, Tile, ask, turn4};
 
     /// Terms from which on C is asked for before they are summed.
     const FAR: usize = 64;
+    /// How many terms ahead A is asked for: a panel streams through the first cache, in which one of B stays.
+    const AHEAD: usize = 16;
 
     macro_rules! fused {
         ($set:ident, $f:ident, $lanes:literal, $rows:literal, [$($some:literal),*], $vector:ident, $splat:ident, $fma:ident, $cut:ident, $between:ident,
-            $vectors_mut:ident, $mul:ident, $add:ident, $terms:ident) => {
+            $vectors_mut:ident, $mul:ident, $add:ident, $terms:ident, $side:literal, $turn:ident) => {
             impl Kernel<$f> for $set {
                 const ROWS: usize = $rows;
                 const COLS: usize = 2 * $lanes;
@@ -239,36 +279,30 @@ mod x86 {
                 unsafe fn whole(
                     self, depth: usize, a: Left<'_, $f>, b: Right<'_, $f>, (alpha, beta): ($f, $f), c: *mut $f, row: usize,
                 ) {
-                    #[inline(never)]
+                    #[inline(always)]
                     fn whole<const PANEL: bool>(
                         simd: $set, depth: usize, a: Left<'_, $f>, b: Right<'_, $f>, (alpha, beta): ($f, $f), c: *mut $f, row: usize,
                     ) {
-                        simd.vectorize(
-                            #[inline(always)]
-                            || {
-                                if depth >= FAR {
-                                    for i in 0..$rows {
-                                        for at in [0, $lanes, 2 * $lanes - 1] {
-                                            // SAFETY: a hint; every x86-64 has SSE.
-                                            unsafe { _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(i * row + at).cast()) };
-                                        }
-                                    }
+                        if depth >= FAR {
+                            for i in 0..$rows {
+                                for at in [0, $lanes, 2 * $lanes - 1] {
+                                    ask(c.wrapping_add(i * row + at));
                                 }
-                                let extent = Extent { rows: $rows, cols: 2 * $lanes, depth };
-                                let sums = $terms::<$rows, 2, PANEL, false>(simd, extent, a, b);
-                                let (alpha, scale) = (simd.$splat(alpha), simd.$splat(beta));
-                                for i in 0..$rows {
-                                    for j in 0..2 {
-                                        let at = c.wrapping_add(i * row + j * $lanes).cast::<<$set as Simd>::$vector>();
-                                        let sum = simd.$mul(alpha, sums[i][j]);
-                                        // SAFETY: the caller's promise about C.
-                                        unsafe {
-                                            at.write_unaligned(if beta == 0.0 { sum } else { simd.$add(sum, simd.$mul(scale, at.read_unaligned())) });
-                                        }
-                                    }
+                            }
+                        }
+                        let extent = Extent { rows: $rows, cols: 2 * $lanes, depth };
+                        let sums = $terms::<$rows, 2, PANEL, false>(simd, extent, a, b);
+                        let (alpha, scale) = (simd.$splat(alpha), simd.$splat(beta));
+                        for i in 0..$rows {
+                            for j in 0..2 {
+                                let at = c.wrapping_add(i * row + j * $lanes).cast::<<$set as Simd>::$vector>();
+                                let sum = simd.$mul(alpha, sums[i][j]);
+                                // SAFETY: the caller's promise about C.
+                                unsafe {
+                                    at.write_unaligned(if beta == 0.0 { sum } else { simd.$add(sum, simd.$mul(scale, at.read_unaligned())) });
                                 }
-                            },
-                        );
+                            }
+                        }
                     }
                     match a {
                         Left::Panel(_) => whole::<true>(self, depth, a, b, (alpha, beta), c, row),
@@ -279,6 +313,12 @@ mod x86 {
                 #[inline(always)]
                 fn run<R>(self, f: impl FnOnce() -> R) -> R {
                     self.vectorize(f)
+                }
+
+                const SIDE: usize = $side;
+                #[inline(always)]
+                fn turn(self, data: &[$f], across: usize, depth: usize, width: usize, out: &mut [$f]) {
+                    $turn(self, data, across, depth, width, out);
                 }
             }
 
@@ -306,6 +346,7 @@ mod x86 {
                 let (mut from, mut b_row) = (0, b.as_ptr());
                 let mut sums = [[simd.$splat(0.0); V]; R];
                 for _ in 0..depth {
+                    ask(starts[0].wrapping_add(from + AHEAD * step));
                     let right: [<$set as Simd>::$vector; V] = from_fn(
                         #[inline(always)]
                         |j| {
@@ -344,7 +385,9 @@ mod x86 {
         as_mut_simd_f32s,
         mul_f32s,
         add_f32s,
-        f32_v3
+        f32_v3,
+        8,
+        turn8
     );
     fused!(
         V3,
@@ -360,7 +403,9 @@ mod x86 {
         as_mut_simd_f64s,
         mul_f64s,
         add_f64s,
-        f64_v3
+        f64_v3,
+        4,
+        turn4_f64
     );
     fused!(
         V4,
@@ -376,7 +421,9 @@ mod x86 {
         as_mut_simd_f32s,
         mul_f32s,
         add_f32s,
-        f32_v4
+        f32_v4,
+        8,
+        turn8_v4
     );
     fused!(
         V4,
@@ -392,8 +439,65 @@ mod x86 {
         as_mut_simd_f64s,
         mul_f64s,
         add_f64s,
-        f64_v4
+        f64_v4,
+        4,
+        turn4_f64
     );
+
+    #[inline(always)]
+    fn turn4_f64<S>(_: S, data: &[f64], across: usize, depth: usize, width: usize, out: &mut [f64]) {
+        turn4(data, across, depth, width, out);
+    }
+
+    #[inline(always)]
+    fn turn8_v4(simd: V4, data: &[f32], across: usize, depth: usize, width: usize, out: &mut [f32]) {
+        turn8(*simd, data, across, depth, width, out);
+    }
+
+    /// Squares of 8 × 8, each from 16 loads of four numbers: two rows of four columns share a vector, so that lanes need not be crossed.
+    #[inline(always)]
+    fn turn8(simd: V3, data: &[f32], across: usize, depth: usize, width: usize, out: &mut [f32]) {
+        const SIDE: usize = 8;
+        assert!(reach(depth, SIDE, 1, across) <= data.len(), "the columns end early");
+        assert!(reach(depth, SIDE, width, 1) <= out.len(), "the panel ends early");
+        let avx = simd.avx;
+        let squares = depth / SIDE;
+        for nth in 0..squares {
+            let from = data.as_ptr().wrapping_add(nth * SIDE);
+            if nth % 2 == 0 {
+                // The columns that follow, while these are at work: runs of a panel's depth are too short for the hardware to foresee.
+                (SIDE..2 * SIDE).for_each(|j| ask(from.wrapping_add(j * across)));
+            }
+            for half in 0..2 {
+                // SAFETY: rows below `depth` of eight columns: the assertion on `data`.
+                let pair = |j: usize| unsafe {
+                    let at = |j: usize| from.wrapping_add(half * 4 + j * across);
+                    let low = simd.sse._mm_loadu_ps(at(j));
+                    let high = simd.sse._mm_loadu_ps(at(j + 4));
+                    avx._mm256_insertf128_ps::<1>(avx._mm256_castps128_ps256(low), high)
+                };
+                let [a, b, c, d]: [__m256; 4] = from_fn(pair);
+                let (ab, ab_high) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b));
+                let (cd, cd_high) = (avx._mm256_unpacklo_ps(c, d), avx._mm256_unpackhi_ps(c, d));
+                let rows = [
+                    avx._mm256_shuffle_ps::<0x44>(ab, cd),
+                    avx._mm256_shuffle_ps::<0xEE>(ab, cd),
+                    avx._mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                    avx._mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
+                ];
+                for (i, row) in rows.into_iter().enumerate() {
+                    let to = out.as_mut_ptr().wrapping_add((nth * SIDE + half * 4 + i) * width);
+                    // SAFETY: the assertion on `out`.
+                    unsafe { avx._mm256_storeu_ps(to, row) };
+                }
+            }
+        }
+        for q in squares * SIDE..depth {
+            for k in 0..SIDE {
+                out[q * width + k] = data[q + k * across];
+            }
+        }
+    }
 }
 
 macro_rules! pick {
