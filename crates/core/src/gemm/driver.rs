@@ -54,66 +54,85 @@ pub enum Operand<'a, F> {
     /// To be packed on the way.
     Source(&'a dyn Source<F>),
     /// Packed before.
-    Packed(&'a Packed<F>),
+    Packed(Packed<'a, F>),
 }
 
 /// A B matrix in panels, for several products.
-#[derive(Debug)]
-pub struct Packed<F> {
-    /// Blocks of [`INNER`] rows; in each the panels, in each its rows.
-    data: Buffer<F>,
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a, F> {
+    /// Blocks of rows; in each the panels, in each its rows.
+    data: &'a [F],
     rows: usize,
     cols: usize,
+    /// Rows of a block.
+    block: usize,
     /// Columns of a panel: those of the kernel in use when it was packed.
     width: usize,
 }
 
-impl<F: Float> Default for Packed<F> {
-    /// A matrix without numbers.
-    fn default() -> Self {
-        Self { data: Buffer::zeros(0), rows: 0, cols: 0, width: 0 }
+impl<'a, F: Float> Packed<'a, F> {
+    /// The numbers that the panels of a matrix of that size take, at most.
+    pub fn room(rows: usize, cols: usize) -> usize {
+        rows * cols.next_multiple_of(WIDEST)
+    }
+    /// Packs a matrix into `room`.
+    ///
+    /// # Panics
+    /// When the room is too small.
+    pub fn new(threads: &Threads, b: &dyn Source<F>, room: &'a mut [F]) -> Self {
+        Self::in_blocks(threads, b, room, INNER)
+    }
+    /// Packs a matrix into `room`, each panel in one piece: for [`gather`](super::gather()).
+    ///
+    /// # Panics
+    /// When the room is too small.
+    pub fn whole(threads: &Threads, b: &dyn Source<F>, room: &'a mut [F]) -> Self {
+        Self::in_blocks(threads, b, room, b.rows().max(1))
+    }
+    fn in_blocks(threads: &Threads, b: &dyn Source<F>, room: &'a mut [F], block: usize) -> Self {
+        let mut packed = Self { data: &[], rows: b.rows(), cols: b.cols(), block, width: 0 };
+        F::pick(PackAll { threads, b, room, to: &mut packed });
+        packed
+    }
+    /// The panels, each in one piece, and their width.
+    pub(super) fn panels(&self) -> (&'a [F], usize) {
+        assert!(self.block >= self.rows, "gather: packed in blocks");
+        (self.data, self.width)
+    }
+    /// Rows and columns.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.rows, self.cols)
     }
 }
 
-impl<F: Float> Packed<F> {
-    /// Packs a matrix, in the memory that is here already if it suffices.
-    pub fn pack(&mut self, threads: &Threads, b: &dyn Source<F>) {
-        F::pick(PackAll { threads, b, to: self });
-    }
+/// The columns of the widest panel.
+const WIDEST: usize = 32;
+
+struct PackAll<'a, 'p, F> {
+    threads: &'p Threads,
+    b: &'p dyn Source<F>,
+    room: &'a mut [F],
+    to: &'p mut Packed<'a, F>,
 }
 
-struct PackAll<'a, F> {
-    threads: &'a Threads,
-    b: &'a dyn Source<F>,
-    to: &'a mut Packed<F>,
-}
-
-impl<F: Float> WithKernel<F> for PackAll<'_, F> {
+impl<F: Float> WithKernel<F> for PackAll<'_, '_, F> {
     fn with<K: Kernel<F>>(self, kernel: K) {
-        let Self { threads, b, to } = self;
-        (to.rows, to.cols, to.width) = (b.rows(), b.cols(), K::COLS);
-        let len = to.rows * to.cols.div_ceil(K::COLS) * K::COLS;
-        pack(kernel, threads, b, 0..to.cols, room(&mut to.data, len));
+        let Self { threads, b, room, to } = self;
+        let room = &mut room[..to.rows * to.cols.div_ceil(K::COLS) * K::COLS];
+        let panels =
+            Panels { to: Shared::new(room), depth: to.rows, block: to.block, of: 0..to.cols, width: K::COLS };
+        share(threads, panels.count(), INNER * K::COLS, |nth| panels.right(kernel, b, nth));
+        (to.data, to.width) = (room, K::COLS);
     }
 }
 
-/// Packs the columns `j` of B: blocks of [`INNER`] rows, in each the panels.
-fn pack<F: Float, K: Kernel<F>>(
-    kernel: K,
-    threads: &Threads,
-    b: &dyn Source<F>,
-    j: Range<usize>,
-    to: &mut [F],
-) {
-    let to = Panels { to: Shared::new(to), depth: b.rows(), of: j, width: K::COLS };
-    share(threads, to.count(), INNER * K::COLS, |nth| to.right(kernel, b, nth));
-}
-
-/// Panels to be written: those of columns of B, or of rows of A, over blocks of [`INNER`] terms.
+/// Panels to be written: those of columns of B, or of rows of A, over blocks of terms.
 struct Panels<'a, F> {
     to: Shared<'a, F>,
     /// Terms.
     depth: usize,
+    /// Terms of a block.
+    block: usize,
     /// Columns of B, or rows of A.
     of: Range<usize>,
     /// How many of them a panel has.
@@ -123,14 +142,14 @@ struct Panels<'a, F> {
 impl<F: Float> Panels<'_, F> {
     /// Panels of all blocks.
     fn count(&self) -> usize {
-        self.depth.div_ceil(INNER) * self.of.len().div_ceil(self.width)
+        self.depth.div_ceil(self.block) * self.of.len().div_ceil(self.width)
     }
     /// Calls `f` with the terms of a panel, its columns or rows, and where it goes. Each may be asked for once.
     #[inline(always)]
     fn write(&self, nth: usize, f: impl FnOnce(Range<usize>, Range<usize>, &mut [F])) {
         let panels = self.of.len().div_ceil(self.width);
         let (block, nth) = (nth / panels, nth % panels);
-        let p = block * INNER..self.depth.min((block + 1) * INNER);
+        let p = block * self.block..self.depth.min((block + 1) * self.block);
         let j = self.of.start + nth * self.width;
         let from = (p.start * panels + nth * p.len()) * self.width;
         // SAFETY: panels do not overlap, and nobody asks for one twice.
@@ -292,7 +311,8 @@ fn blocks<F: Float, E: Epilogue<F>, K: Kernel<F>, const TURNED: bool>(
     let right = match *b {
         Operand::Packed(packed) => {
             assert!(packed.width == K::COLS, "matmul: packed for another instruction set");
-            Given::Packed(&packed.data)
+            assert!(packed.block == INNER || k <= INNER.min(packed.block), "matmul: packed in one piece");
+            Given::Packed(packed.data)
         }
         Operand::Source(b) if m <= DIRECT_B.0 || k <= FEW && m <= DIRECT_B.1 => match b.matrix() {
             Some(b) if b.col == 1 => Given::Direct(b),
@@ -363,8 +383,10 @@ impl<F: Float> Sides<'_, F> {
                 let a_len = if self.a_direct { 0 } else { i.len().div_ceil(K::ROWS) * K::ROWS * k };
                 let b_len = if fresh.is_some() { j.len().div_ceil(K::COLS) * K::COLS * k } else { 0 };
                 let (a_to, b_to) = (room(&mut a_room, a_len), room(&mut b_room, b_len));
-                let left = Panels { to: Shared::new(a_to), depth: k, of: i.clone(), width: K::ROWS };
-                let right = Panels { to: Shared::new(b_to), depth: k, of: j.clone(), width: K::COLS };
+                let left =
+                    Panels { to: Shared::new(a_to), depth: k, block: INNER, of: i.clone(), width: K::ROWS };
+                let right =
+                    Panels { to: Shared::new(b_to), depth: k, block: INNER, of: j.clone(), width: K::COLS };
                 let some_a = if self.a_direct { 0 } else { left.count() };
                 let some_b = if i0 == rows.start && fresh.is_some() { right.count() } else { 0 };
                 share(threads, some_a + some_b, INNER.min(k) * K::COLS, |nth| match fresh {
