@@ -5,7 +5,9 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use thalweg_core::math::Elementary;
 use thalweg_core::{Float, Real, Threads};
 
-use crate::number::{Number, View, ViewMut};
+use thalweg_core::gemm::{Finish, Gather};
+
+use crate::number::{Columns, Number, View, ViewMut};
 
 /// `value + tangent·ε` with ε² = 0: the tangent is the derivative along a direction.
 ///
@@ -171,6 +173,50 @@ impl<F: Float + Number<Base = F>> Number for Dual<F> {
                 }
                 let c = &mut c.data[i * c.row + j * c.col];
                 *c = if beta == Self::zero() { alpha * sum } else { alpha * sum + beta * *c };
+            }
+        }
+    }
+    type Packed<'a> = View<'a, Self>;
+    fn room(rows: usize, cols: usize) -> usize {
+        rows * cols
+    }
+    fn pack(_: &Threads, b: View<'_, Self>, room: &mut [Self]) {
+        for p in 0..b.rows {
+            for j in 0..b.cols {
+                room[p * b.cols + j] = b.data[p * b.row + j * b.col];
+            }
+        }
+    }
+    fn packed(room: &[Self], rows: usize, cols: usize) -> View<'_, Self> {
+        View::new(room, rows, cols)
+    }
+    fn gather(
+        a: Gather<'_, Self>,
+        b: Columns<'_, Self>,
+        c: &mut [Self],
+        starts: &[u32],
+        finish: Finish<'_, Self>,
+    ) {
+        let (Columns::Packed(b) | Columns::Rows(b)) = b;
+        assert!(
+            b.rows == a.segments.len() * a.len && a.rows.len() == starts.len(),
+            "the sizes of a product do not fit"
+        );
+        for (&row, &start) in a.rows.iter().zip(starts) {
+            for j in 0..b.cols {
+                let mut sum = Self::zero();
+                for (s, &segment) in a.segments.iter().enumerate() {
+                    for q in 0..a.len {
+                        let left = a.data[row as usize + segment as usize + q * a.step];
+                        sum = sum + left * b.data[(s * a.len + q) * b.row + j * b.col];
+                    }
+                }
+                let c = &mut c[start as usize + j];
+                if finish.beta != Self::zero() {
+                    sum = sum + finish.beta * *c;
+                }
+                sum = finish.bias.map_or(sum, |bias| sum + bias[j]);
+                *c = if finish.relu { Self::select(sum.lt(Self::zero()), Self::zero(), sum) } else { sum };
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::gemm::{Finish, Gather, Mat, MatMut, Operand, Packed, gather, gemm};
 use thalweg_core::math::Elementary;
 use thalweg_core::{Float, Real, Threads};
 
@@ -48,6 +48,31 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
         beta: Self,
         c: ViewMut<'_, Self>,
     );
+    /// A matrix that several products read, as they like it best.
+    type Packed<'a>: Copy + Sync;
+    /// The numbers that [`Number::pack`] takes for a matrix of that size.
+    fn room(rows: usize, cols: usize) -> usize;
+    /// Packs a matrix into `room`.
+    fn pack(threads: &Threads, b: View<'_, Self>, room: &mut [Self]);
+    /// What was packed there of a matrix of that size, for [`Number::gather`].
+    fn packed(room: &[Self], rows: usize, cols: usize) -> Self::Packed<'_>;
+    /// `C ← A·B + β·C`, then bias and relu, on this thread: row i of C is `c[starts[i]..]`. See [`gather`](gather()).
+    fn gather(
+        a: Gather<'_, Self>,
+        b: Columns<'_, Self>,
+        c: &mut [Self],
+        starts: &[u32],
+        finish: Finish<'_, Self>,
+    );
+}
+
+/// B of [`Number::gather`].
+#[derive(Clone, Copy, Debug)]
+pub enum Columns<'a, N: Number> {
+    /// Packed before.
+    Packed(N::Packed<'a>),
+    /// In place; columns are contiguous.
+    Rows(View<'a, N>),
 }
 
 /// A matrix to be read: element (i, j) at `data[i·row + j·col]`.
@@ -153,6 +178,31 @@ macro_rules! number {
                     beta,
                     MatMut::strided(c.data, c.rows, c.cols, c.row, c.col),
                 );
+            }
+            type Packed<'a> = Packed<'a, $f>;
+            fn room(rows: usize, cols: usize) -> usize {
+                Packed::<$f>::room(rows, cols)
+            }
+            fn pack(threads: &Threads, b: View<'_, $f>, room: &mut [$f]) {
+                Packed::whole(threads, &Mat::strided(b.data, b.rows, b.cols, b.row, b.col), room);
+            }
+            fn packed(room: &[$f], rows: usize, cols: usize) -> Packed<'_, $f> {
+                Packed::in_room(room, rows, cols)
+            }
+            fn gather(
+                a: Gather<'_, $f>,
+                b: Columns<'_, $f>,
+                c: &mut [$f],
+                starts: &[u32],
+                finish: Finish<'_, $f>,
+            ) {
+                match b {
+                    Columns::Packed(b) => gather(a, &Operand::Packed(b), c, starts, finish),
+                    Columns::Rows(b) => {
+                        let b = Mat::strided(b.data, b.rows, b.cols, b.row, b.col);
+                        gather(a, &Operand::Source(&b), c, starts, finish);
+                    }
+                }
             }
         }
     };

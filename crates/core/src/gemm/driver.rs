@@ -89,6 +89,17 @@ impl<'a, F: Float> Packed<'a, F> {
     pub fn whole(threads: &Threads, b: &dyn Source<F>, room: &'a mut [F]) -> Self {
         Self::in_blocks(threads, b, room, b.rows().max(1))
     }
+    /// What [`Packed::whole`] left in `room`, on the same instruction set, of a matrix of that size.
+    ///
+    /// # Panics
+    /// When the room is too small.
+    pub fn in_room(room: &'a [F], rows: usize, cols: usize) -> Self {
+        let mut width = 0;
+        F::pick(Width(&mut width));
+
+        let data = &room[..rows * cols.div_ceil(width) * width];
+        Self { data, rows, cols, block: rows.max(1), width }
+    }
     fn in_blocks(threads: &Threads, b: &dyn Source<F>, room: &'a mut [F], block: usize) -> Self {
         let mut packed = Self { data: &[], rows: b.rows(), cols: b.cols(), block, width: 0 };
         F::pick(PackAll { threads, b, room, to: &mut packed });
@@ -102,6 +113,15 @@ impl<'a, F: Float> Packed<'a, F> {
     /// Rows and columns.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.rows, self.cols)
+    }
+}
+
+/// Asks for the columns of a panel.
+struct Width<'a>(&'a mut usize);
+
+impl<F: Float> WithKernel<F> for Width<'_> {
+    fn with<K: Kernel<F>>(self, _: K) {
+        *self.0 = K::COLS;
     }
 }
 
