@@ -12,7 +12,8 @@
 //! # What a step keeps
 //! Each call of [`Objective::gradient`](thalweg_core::Objective::gradient) counts as a step: dropout draws anew, keyed by (seed, step), and
 //! batch norm moves its running statistics. [`Objective::loss`](thalweg_core::Objective::loss) and predictions use neither: no number is
-//! left out, and batch norm uses what it kept.
+//! left out, and batch norm uses what it kept. [`Objective::hessian_vector`](thalweg_core::Objective::hessian_vector) is the exact
+//! product of the loss whose gradient was taken last, and keeps nothing.
 
 mod criterion;
 mod objective;
@@ -30,6 +31,7 @@ use thalweg_core::expr::{ExprError, Span};
 use thalweg_core::{Float, Layout, Params, Threads};
 
 pub use self::criterion::Criterion;
+use self::objective::Lifted;
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;
@@ -168,6 +170,8 @@ struct Work<F: Float + Number> {
     class_weights: Vec<F>,
     /// Outputs, output-major.
     scratch: Vec<F>,
+    /// Once there was a product with the Hessian.
+    lifted: Option<Box<Lifted<F>>>,
 }
 
 impl<F: Float + Number> std::fmt::Debug for Work<F> {
@@ -255,6 +259,7 @@ impl<F: Float + Number> Network<F> {
             statistics,
             class_weights,
             scratch: Vec::new(),
+            lifted: None,
         };
         Ok(Self {
             spec: spec.clone(),
@@ -281,6 +286,7 @@ impl<F: Float + Number> Network<F> {
     pub fn with_threads(mut self, threads: Threads) -> Self {
         let work = self.work.get_mut().unwrap_or_else(PoisonError::into_inner);
         work.workspace = Workspace::new(threads.clone());
+        work.lifted = None;
         self.threads = threads;
         self
     }

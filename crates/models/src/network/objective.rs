@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thalweg_autodiff::{CrossEntropy, Number, Tape, Var};
-use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Total};
+use thalweg_autodiff::{CrossEntropy, Dual, Number, Tape, Var, Workspace};
+use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Threads, Total};
 
-use super::{Network, Output, Rows, Work};
+use super::{Network, Output, Work};
 use crate::layers::{Bags, Layer, Run, Statistics};
 use crate::losses::Loss;
 
@@ -17,23 +17,24 @@ pub(super) const EVALUATION_ROWS: usize = 256;
 
 impl<F: Float + Number> Network<F> {
     /// The outputs of gathered rows, `[n, outputs]`; for next tokens, `[n·context, outputs]`.
-    pub(super) fn forward<'a>(
+    pub(super) fn forward<'a, N: Number>(
         &self,
-        tape: &mut Tape<'a, F>,
-        dense: &'a [F],
+        tape: &mut Tape<'a, N>,
+        dense: &'a [N],
         bags: &[Bags],
         count: usize,
-        kept: &mut Params<F>,
+        kept: &mut [N],
         seed: u64,
     ) -> Var {
         let numbers = self.input.widths().0;
         let mut x = tape.input(dense, [count, numbers]);
-        let statistics = Statistics { numbers: kept.flat_mut(), starts: &self.statistic_starts };
+        let statistics = Statistics { numbers: kept, starts: &self.statistic_starts };
         let mut run = Run { tape, statistics, bags, seed };
         if !self.embeddings.is_empty() {
-            for embedding in &self.embeddings {
+            for (column, embedding) in self.embeddings.iter().enumerate() {
                 let rows = embedding.look_up(&mut run);
-                x = run.tape.concat(&[x, rows], 1);
+                // Without numeric columns nothing stands before the first.
+                x = if numbers + column == 0 { rows } else { run.tape.concat(&[x, rows], 1) };
             }
         } else if numbers > 0 {
             let mut shape = [count; 4];
@@ -48,25 +49,16 @@ impl<F: Float + Number> Network<F> {
     }
 
     /// Σ of the losses of gathered rows.
-    fn total_loss<'a>(
-        &self,
-        tape: &mut Tape<'a, F>,
-        z: Var,
-        rows: &'a Rows<F>,
-        class_weights: &'a [F],
-    ) -> Var {
-        let weights = (!rows.weight.is_empty()).then(|| tape.input(&rows.weight, [rows.weight.len()]));
+    fn total_loss<'a, N: Number>(&self, tape: &mut Tape<'a, N>, z: Var, wanted: Wanted<'a, N>) -> Var {
+        let Wanted { target, labels, weight, class_weights } = wanted;
+        let weights = (!weight.is_empty()).then(|| tape.input(weight, [weight.len()]));
         if self.criterion.loss == Loss::SOFTMAX {
             let given = self.criterion.weights().is_some();
             let class_weights = given.then(|| tape.input(class_weights, [class_weights.len()]));
             let smoothing = self.criterion.smoothing;
-            return tape.softmax_cross_entropy(
-                z,
-                &rows.labels,
-                CrossEntropy { weights, class_weights, smoothing },
-            );
+            return tape.softmax_cross_entropy(z, labels, CrossEntropy { weights, class_weights, smoothing });
         }
-        let y = tape.input(&rows.target, [rows.target.len(), 1]);
+        let y = tape.input(target, [target.len(), 1]);
         match self.criterion.loss {
             Loss::Squared(_) => tape.mse(z, y, weights),
             Loss::Absolute(_) => tape.l1(z, y, weights),
@@ -76,6 +68,11 @@ impl<F: Float + Number> Network<F> {
             Loss::Logistic(_) => tape.bce_with_logits(z, y, weights),
             Loss::Softmax(_) => unreachable!("handled above"),
         }
+    }
+
+    /// Rows of one tape that records: batch norm looks at all rows of a batch at once.
+    fn training_rows(&self) -> usize {
+        if self.statistic_starts.is_empty() { TRAINING_ROWS } else { usize::MAX }
     }
 
     /// Refuses what does not belong to this network: a mistake of the caller.
@@ -108,8 +105,9 @@ impl<F: Float + Number> Objective<F> for Network<F> {
                 break;
             }
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
-            let loss = self.total_loss(&mut tape, z, rows, class_weights);
+            let kept = statistics.flat_mut();
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
+            let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
             let weight = rows.total_weight(self.criterion.weights());
             total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
         }
@@ -121,18 +119,17 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
         let mut guard = self.work();
         let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
-        // Batch norm looks at all rows of a batch at once.
-        let most = if statistics.flat().is_empty() { TRAINING_ROWS } else { usize::MAX };
         let (mut total, mut next, mut part) = (Total::default(), 0, 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, most, self.reading(), true);
+            next = rows.gather(batch, next, self.training_rows(), self.reading(), true);
             if rows.count == 0 {
                 break;
             }
             let mut tape = workspace.tape(&self.layout, theta.flat());
             let seed = self.seed_of(step, part);
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, seed);
-            let loss = self.total_loss(&mut tape, z, rows, class_weights);
+            let kept = statistics.flat_mut();
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
+            let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
             tape.backward(loss, grads.flat_mut());
             let weight = rows.total_weight(self.criterion.weights());
             total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
@@ -140,6 +137,105 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         }
         grads.total += total;
         total
+    }
+
+    /// Exact: the gradient on dual numbers θ + v·ε has the tangents H v (Pearlmutter 1994, see [`Dual`]). The loss is that of the
+    /// gradient before: dropout leaves the same numbers out, and batch norm uses the batch's own moments; neither counts as a step.
+    fn hessian_vector(
+        &self,
+        theta: &Params<F>,
+        v: &Params<F>,
+        batch: &Batch<'_, F>,
+        out: &mut Grads<F>,
+    ) -> Total {
+        self.check(theta, batch, true);
+        assert_eq!(v.flat().len(), theta.flat().len(), "the direction is another network's");
+        let step = self.steps().saturating_sub(1);
+        let mut guard = self.work();
+        let Work { rows, statistics, class_weights, lifted, .. } = &mut *guard;
+        let lifted = lifted.get_or_insert_with(|| Box::new(Lifted::new(self.threads.clone())));
+        lifted.start(theta, v, statistics, class_weights);
+        let Lifted { workspace, theta, grads, statistics, class_weights, dense, target, weight } =
+            &mut **lifted;
+        let (mut total, mut next, mut part) = (Total::default(), 0, 0);
+        while next < batch.len() {
+            next = rows.gather(batch, next, self.training_rows(), self.reading(), true);
+            if rows.count == 0 {
+                break;
+            }
+            lift(&rows.dense, dense);
+            lift(&rows.target, target);
+            lift(&rows.weight, weight);
+            let mut tape = workspace.tape(&self.layout, theta);
+            let seed = self.seed_of(step, part);
+            let z = self.forward(&mut tape, dense, &rows.bags, rows.count, statistics, seed);
+            let wanted = Wanted { target, labels: &rows.labels, weight, class_weights };
+            let loss = self.total_loss(&mut tape, z, wanted);
+            tape.backward(loss, grads);
+            let weight = rows.total_weight(self.criterion.weights());
+            total += Total { loss: Float::to_f64(tape.value(loss)[0].value), weight };
+            part += 1;
+        }
+        for (to, from) in out.flat_mut().iter_mut().zip(grads) {
+            *to = from.tangent;
+        }
+        out.total = total;
+        total
+    }
+}
+
+/// What the losses of gathered rows are worked out from.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a, N> {
+    /// Numeric targets.
+    pub target: &'a [N],
+    /// Classes, or the tokens that follow.
+    pub labels: &'a [u32],
+    /// The weight of each target; empty when all are 1.
+    pub weight: &'a [N],
+    pub class_weights: &'a [N],
+}
+
+/// What products with the Hessian work in: numbers with tangents, kept from product to product.
+pub(super) struct Lifted<F: Float> {
+    workspace: Workspace<Dual<F>>,
+    theta: Vec<Dual<F>>,
+    grads: Vec<Dual<F>>,
+    /// A copy that is thrown away: a product is no step.
+    statistics: Vec<Dual<F>>,
+    class_weights: Vec<Dual<F>>,
+    dense: Vec<Dual<F>>,
+    target: Vec<Dual<F>>,
+    weight: Vec<Dual<F>>,
+}
+
+/// The same numbers as constants.
+fn lift<F: Float>(from: &[F], to: &mut Vec<Dual<F>>) {
+    to.clear();
+    to.extend(from.iter().map(|&x| Dual::from_base(x)));
+}
+
+impl<F: Float> Lifted<F> {
+    fn new(threads: Threads) -> Self {
+        Self {
+            workspace: Workspace::new(threads),
+            theta: Vec::new(),
+            grads: Vec::new(),
+            statistics: Vec::new(),
+            class_weights: Vec::new(),
+            dense: Vec::new(),
+            target: Vec::new(),
+            weight: Vec::new(),
+        }
+    }
+    /// θ + v·ε, and a gradient of 0.
+    fn start(&mut self, theta: &Params<F>, v: &Params<F>, statistics: &Params<F>, class_weights: &[F]) {
+        self.theta.clear();
+        self.theta.extend(theta.flat().iter().zip(v.flat()).map(|(&x, &v)| Dual::new(x, v)));
+        self.grads.clear();
+        self.grads.resize(self.theta.len(), Dual::default());
+        lift(statistics.flat(), &mut self.statistics);
+        lift(class_weights, &mut self.class_weights);
     }
 }
 

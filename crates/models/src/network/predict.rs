@@ -91,7 +91,8 @@ impl<F: Float + Number> Network<F> {
             let start = next;
             next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), false);
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
+            let kept = statistics.flat_mut();
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
             write(tape.value(z), scratch, &mut out[start * row..next * row]);
         }
     }

@@ -2,6 +2,7 @@
 
 use thalweg_core::{Batch, Float};
 
+use super::objective::Wanted;
 use crate::layers::Bags;
 
 /// What a network reads of a row.
@@ -106,6 +107,11 @@ impl<F: Float> Rows<F> {
             }
         }
         next
+    }
+
+    /// What their losses are worked out from.
+    pub fn wanted<'a>(&'a self, class_weights: &'a [F]) -> Wanted<'a, F> {
+        Wanted { target: &self.target, labels: &self.labels, weight: &self.weight, class_weights }
     }
 
     /// Σ of the targets' weights, times those of their classes.

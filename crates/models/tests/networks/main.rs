@@ -1,6 +1,7 @@
 //! Networks: they learn, follow PyTorch, keep their promises about rows, threads and memory.
 
 mod common;
+mod curvature;
 mod learning;
 mod promises;
 mod pytorch;
