@@ -58,6 +58,12 @@ struct Checkpoint {
     draws: u64,
 }
 
+/// No operation takes or makes a tensor without numbers: the one place where an empty batch is refused.
+#[track_caller]
+fn refuse_empty(op: &str, shape: Shape) {
+    assert!(shape.count() > 0, "{op}: {shape} has no numbers: leave an empty batch out");
+}
+
 /// The memory that tapes work in, kept from step to step: buffers, the list of nodes, threads.
 ///
 /// After the first step of a kind, the next ones allocate nothing.
@@ -365,9 +371,15 @@ impl<'a, N: Number> Tape<'a, N> {
     }
 
     /// Runs an operation on its inputs.
+    ///
+    /// # Panics
+    /// When inputs or result have no numbers, and when the inputs do not fit the operation.
+    #[track_caller]
     pub fn apply<O: Op<N>>(&mut self, mut op: O, inputs: &[Var]) -> Var {
         let x = self.inputs(inputs);
+        (0..x.count()).for_each(|i| refuse_empty(op.name(), x.shape(i)));
         let shape = op.shape(&x);
+        refuse_empty(op.name(), shape);
         let needs = self.tracking && inputs.iter().any(|&v| x.node(v).needs);
         let record = self.recording && needs;
         let codes_mark = self.w.codes.len();
@@ -395,7 +407,10 @@ impl<'a, N: Number> Tape<'a, N> {
     }
 
     /// A tensor that shares memory with `of`, from its number `at` on; `op` takes its gradient back and has no forward direction.
+    #[track_caller]
     pub(crate) fn alias<O: Op<N>>(&mut self, op: O, of: Var, at: usize, shape: Shape) -> Var {
+        refuse_empty(op.name(), self.shape(of));
+        refuse_empty(op.name(), shape);
         let needs = self.inputs(&[]).node(of).needs && self.tracking;
         let var = self.push(shape, Value::Alias(of, at), needs);
         self.record(var, op, &[of], [const { None }; SAVED], needs && self.recording);
