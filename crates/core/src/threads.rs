@@ -56,6 +56,16 @@ struct Section {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
+/// What an unused section does.
+const IDLE: &(dyn Fn(usize) + Sync) = &|_| {};
+
+impl Section {
+    fn new(task: *const (dyn Fn(usize) + Sync), tasks: usize) -> Self {
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { task, tasks, next, done, panic: Mutex::new(None) }
+    }
+}
+
 // SAFETY: the pointer is only followed by `Section::work` while a task is unfinished, and `Pool::run` keeps the closure
 // (which is Sync) alive until all tasks are done.
 unsafe impl Send for Section {}
@@ -92,6 +102,9 @@ struct Pool {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
     busy: AtomicBool,
+    /// Sections, used again and again so that none is ever allocated: each helper may still hold one that has ended and `current` holds
+    /// the last, so of two more than there are helpers one is free.
+    sections: Mutex<Vec<Arc<Section>>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -108,8 +121,9 @@ impl Pool {
             let name = format!("thalweg-{i}");
             std::thread::Builder::new().name(name).spawn(move || help(&shared)).ok()
         };
-        let helpers = (1..=helpers).map_while(spawn).collect();
-        Self { shared, helpers, busy: AtomicBool::new(false) }
+        let helpers: Vec<_> = (1..=helpers).map_while(spawn).collect();
+        let sections = (0..helpers.len() + 2).map(|_| Arc::new(Section::new(IDLE, 0))).collect();
+        Self { shared, helpers, busy: AtomicBool::new(false), sections: Mutex::new(sections) }
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
@@ -122,13 +136,14 @@ impl Pool {
         let task = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(task)
         };
-        let section = Arc::new(Section {
-            task,
-            tasks,
-            next: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            panic: Mutex::new(None),
-        });
+        let section = {
+            let mut sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = sections.iter_mut().find_map(|section| {
+                *Arc::get_mut(section)? = Section::new(task, tasks);
+                Some(Arc::clone(section))
+            });
+            found.expect("a section that nobody holds")
+        };
         {
             let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
             *current = Some(Arc::clone(&section));
