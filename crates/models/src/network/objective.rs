@@ -66,6 +66,12 @@ impl<F: Float + Number> Network<F> {
             Loss::Quantile(l) => tape.quantile(z, y, l.q, weights),
             Loss::Poisson(_) => tape.poisson(z, y, weights),
             Loss::Logistic(_) => tape.bce_with_logits(z, y, weights),
+            Loss::Hinge(_) => {
+                // Classes 0 and 1 as −1 and 1.
+                let twice = tape.scale(y, 2.0);
+                let side = tape.shift(twice, -1.0);
+                tape.hinge(z, side, weights)
+            }
             Loss::Softmax(_) => unreachable!("handled above"),
         }
     }
