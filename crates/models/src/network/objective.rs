@@ -1,5 +1,6 @@
 //! Loss and gradient.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,17 +19,19 @@ pub(super) const EVALUATION_ROWS: usize = 256;
 impl<F: Float + Number> Network<F> {
     /// The outputs of gathered rows, `[n, outputs]`; for next tokens, `[n·context, outputs]`.
     pub(super) fn forward<'a, N: Number>(
-        &self,
+        &'a self,
         tape: &mut Tape<'a, N>,
         dense: &'a [N],
-        bags: &[Bags],
+        bags: &'a [Bags],
         count: usize,
-        kept: &mut [N],
+        kept: Kept<'a, N>,
         seed: u64,
     ) -> Var {
         let numbers = self.input.widths().0;
         let mut x = tape.input(dense, [count, numbers]);
-        let statistics = Statistics { numbers: kept, starts: &self.statistic_starts };
+        let Kept { numbers: kept, share } = kept;
+        let kept = Cell::from_mut(kept).as_slice_of_cells();
+        let statistics = Statistics { numbers: kept, starts: &self.statistic_starts, share };
         let mut run = Run { tape, statistics, bags, seed };
         if !self.embeddings.is_empty() {
             for (column, embedding) in self.embeddings.iter().enumerate() {
@@ -111,7 +114,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
                 break;
             }
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let kept = statistics.flat_mut();
+            let kept = Kept { numbers: statistics.flat_mut(), share: None };
             let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
             let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
             let weight = rows.total_weight(self.criterion.weights());
@@ -133,7 +136,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
             }
             let mut tape = workspace.tape(&self.layout, theta.flat());
             let seed = self.seed_of(step, part);
-            let kept = statistics.flat_mut();
+            let kept = Kept { numbers: statistics.flat_mut(), share: None };
             let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
             let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
             tape.backward(loss, grads.flat_mut());
@@ -174,7 +177,8 @@ impl<F: Float + Number> Objective<F> for Network<F> {
             lift(&rows.weight, weight);
             let mut tape = workspace.tape(&self.layout, theta);
             let seed = self.seed_of(step, part);
-            let z = self.forward(&mut tape, dense, &rows.bags, rows.count, statistics, seed);
+            let kept = Kept { numbers: statistics, share: None };
+            let z = self.forward(&mut tape, dense, &rows.bags, rows.count, kept, seed);
             let wanted = Wanted { target, labels: &rows.labels, weight, class_weights };
             let loss = self.total_loss(&mut tape, z, wanted);
             tape.backward(loss, grads);
@@ -188,6 +192,12 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         out.total = total;
         total
     }
+}
+
+/// What is kept beside the parameters, and the share of the batch in it where layers are not to take their own.
+pub(super) struct Kept<'a, N> {
+    pub numbers: &'a mut [N],
+    pub share: Option<f64>,
 }
 
 /// What the losses of gathered rows are worked out from.
@@ -237,15 +247,51 @@ impl<F: Float> Lifted<F> {
     /// θ + v·ε, and a gradient of 0.
     fn start(&mut self, theta: &Params<F>, v: &Params<F>, statistics: &Params<F>, class_weights: &[F]) {
         self.theta.clear();
+        let trained = theta.layout().trained_len();
         self.theta.extend(theta.flat().iter().zip(v.flat()).map(|(&x, &v)| Dual::new(x, v)));
+        // What is frozen does not move.
+        self.theta[trained..].iter_mut().for_each(|x| x.tangent = F::zero());
         self.grads.clear();
-        self.grads.resize(self.theta.len(), Dual::default());
+        self.grads.resize(trained, Dual::default());
         lift(statistics.flat(), &mut self.statistics);
         lift(class_weights, &mut self.class_weights);
     }
 }
 
 impl<F: Float + Number> Network<F> {
+    /// The running statistics that these parameters have over the batches: each batch counts the same, whatever was kept before. For
+    /// parameters that were not trained themselves, such as averages of others; `torch.optim.swa_utils.update_bn`. Dropout leaves numbers
+    /// out as in training. What the network keeps stays as it is: see [`Network::set_statistics`].
+    ///
+    /// # Panics
+    /// When the parameters or the rows are another network's.
+    pub fn statistics_of<'b>(
+        &self,
+        theta: &Params<F>,
+        batches: impl IntoIterator<Item = Batch<'b, F>>,
+    ) -> Params<F> {
+        let before = self.statistics();
+        if self.statistic_starts.is_empty() {
+            return before;
+        }
+        let mut statistics = Params::zeros(before.layout());
+        let mut guard = self.work();
+        let Work { workspace, rows, .. } = &mut *guard;
+        let mut seen = 0u64;
+        for batch in batches {
+            self.check(theta, &batch, true);
+            rows.gather(&batch, 0, usize::MAX, self.reading(), true);
+            if rows.count == 0 {
+                continue;
+            }
+            seen += 1;
+            let mut tape = workspace.tape(&self.layout, theta.flat());
+            let kept = Kept { numbers: statistics.flat_mut(), share: Some(1.0 / seen as f64) };
+            let seed = self.seed_of(seen, 0);
+            tape.no_grad(|tape| self.forward(tape, &rows.dense, &rows.bags, rows.count, kept, seed));
+        }
+        if seen == 0 { before } else { statistics }
+    }
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {
         // Odd multipliers, from the digits of the golden ratio and of √2, keep steps and parts apart.

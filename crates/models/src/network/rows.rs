@@ -68,6 +68,7 @@ impl<F: Float> Rows<F> {
             self.dense.extend_from_slice(batch.dense_row(at));
             let codes = batch.code_row(at);
             if reading.context > 0 {
+                self.bags[0].row();
                 codes[..reading.context].iter().for_each(|&code| {
                     self.bags[0].push((code != Batch::<F>::UNSEEN).then_some(code));
                 });

@@ -109,6 +109,12 @@ impl<F: Float> Rows<F> {
         codes.iter_mut().step_by(7).for_each(|code| *code = Batch::<F>::UNSEEN);
         Self { codes, code_width, ..Self::numbers(input, n, 0) }
     }
+    /// `n` rows of `context` tokens of 20, and the token behind them.
+    pub fn text(n: usize, context: usize) -> Self {
+        let input = Input::Tokens { vocabulary: 20, context };
+        let (codes, code_width) = (codes(n * (context + 1), 20, 4), context + 1);
+        Self { codes, code_width, ..Self::numbers(input, n, 0) }
+    }
     pub fn batch(&self) -> Batch<'_, F> {
         Batch {
             dense: &self.x,
@@ -122,17 +128,20 @@ impl<F: Float> Rows<F> {
     }
 }
 
-pub const IMAGES: [&str; 4] = [
+pub const IMAGES: [&str; 5] = [
     "conv(3) tanh pool(2) conv(4, kernel=2, padding=1, stride=2, dilation=2, groups=1, bias=false) gelu",
     "conv(4, groups=2) groupnorm(2) silu avgpool(2, stride=1, padding=1) dense(4) rmsnorm softplus",
     "residual(conv(4, stride=2), tanh, conv(4)) elu globalpool layernorm",
     "residual(conv(2), gelu) flatten residual(dense(7), sigmoid)",
+    "conv(3, kernel=size(3, 1), stride=size(1, 2), padding=size(1, 0)) silu pool(size(2, 3), stride=1) dense(4) tanh",
 ];
-pub const SEQUENCES: [&str; 4] = [
+pub const SEQUENCES: [&str; 6] = [
     "gru(4)",
     "lstm(4) dense(3) tanh last layernorm",
     "conv(4, kernel=2, padding=1) layernorm gru(3) globalpool",
     "dense(4) position block(heads=2, hidden=5, causal=false) rmsnorm",
+    "conv(4) pool(2, stride=1) gelu avgpool(2, padding=1) gru(3)",
+    "residual(conv(4, stride=2), tanh) residual(dense(3), silu) last",
 ];
 pub const TOKENS: [&str; 3] =
     ["gru(4)", "embedding(3) lstm(3)", "transformer(d=4, heads=2, layers=2, hidden=6, context=4)"];

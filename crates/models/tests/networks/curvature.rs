@@ -4,7 +4,7 @@ use thalweg_autodiff::Number;
 use thalweg_core::objective::difference_of_gradients;
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Batch, Float, Grads, Objective, Params, Threads};
-use thalweg_models::losses::Loss;
+use thalweg_models::losses::{Loss, Task};
 use thalweg_models::network::{Criterion, Input, ModelSpec, Network, Output};
 
 use crate::common::{Rows, TABLE, Table};
@@ -91,7 +91,7 @@ fn products_equal_differences_of_gradients_and_are_symmetric() {
     let third = |i: usize| (i % 3) as f64;
     for loss in ["squared", "poisson", "logistic", "softmax"] {
         let loss: Loss = loss.parse().unwrap();
-        let data = Table::new(9, |i| if loss == Loss::LOGISTIC { (i % 2) as f64 } else { third(i) });
+        let data = Table::new(9, |i| if loss.task() == Task::TwoClasses { (i % 2) as f64 } else { third(i) });
         let output = Output::Row(loss.outputs(3));
         check(|| network("mlp(6, 5, activation=tanh)", TABLE(), output, loss), &data.batch());
     }

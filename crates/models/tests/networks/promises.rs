@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use thalweg_core::{Batch, Grads, Kind, Objective, Params, Threads};
-use thalweg_models::losses::Loss;
+use thalweg_models::losses::{Loss, Task};
 use thalweg_models::network::{Criterion, Input, ModelSpec, Network, NetworkError, Output, StateError};
 
 use crate::common::{self, IMAGES, SEQUENCES, TABLE, TOKENS};
@@ -52,11 +52,12 @@ fn assert_slopes(network: &Network<f64>, theta: &Params<f64>, batch: &Batch<'_, 
 #[test]
 fn gradients_are_the_slopes_of_every_loss() {
     let third = |i: usize| (i % 3) as f64;
-    let losses = ["squared", "huber(0.7)", "absolute", "quantile(0.8)", "poisson", "logistic", "softmax"];
+    let losses =
+        ["squared", "huber(0.7)", "absolute", "quantile(0.8)", "poisson", "logistic", "softmax", "hinge"];
     for loss in losses {
         let loss: Loss = loss.parse().unwrap();
         let outputs = loss.outputs(3);
-        let data = Table::new(9, |i| if loss == Loss::LOGISTIC { (i % 2) as f64 } else { third(i) });
+        let data = Table::new(9, |i| if loss.task() == Task::TwoClasses { (i % 2) as f64 } else { third(i) });
         let network = network("mlp(5, activation=tanh) dense(4) silu", TABLE(), Output::Row(outputs), loss);
         let theta = network.init();
         assert_slopes(&network, &theta, &data.batch());
@@ -79,6 +80,8 @@ fn gradients_are_the_slopes_of_every_layer() {
     let all = IMAGES.map(|model| (model, &images, Output::Row(3))).into_iter();
     let all = all.chain(SEQUENCES.map(|model| (model, &sequences, Output::Row(3))));
     let all = all.chain(TOKENS.map(|model| (model, &tokens, Output::Row(3))));
+    let bags = ["embeddingbag(4) dense(3) tanh", "embeddingbag(4, mean=false) silu"];
+    let all = all.chain(bags.map(|model| (model, &tokens, Output::Row(3))));
     let all = all.chain(TOKENS.map(|model| (model, &next, Output::NextToken)));
     for (model, rows, output) in all {
         let network = network(model, rows.input.clone(), output, Loss::SOFTMAX);
