@@ -120,7 +120,10 @@ pub struct Training {
     /// "conv(32) relu pool(2) flatten dense(128) relu" [default: linear]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
-    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax [default: by the target]
+    /// A network's tensors that stay as they start, as in "0.* 2.weight" or embeddings
+    #[arg(long, value_name = "PATTERN", help_heading = "Model")]
+    pub freeze: Option<String>,
+    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax, hinge [default: by the target]
     #[arg(long, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<String>,
     /// Leave out the intercept

@@ -15,6 +15,8 @@ use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
 /// running_mean ← (1 − momentum)·running_mean + momentum·mean
 /// running_var  ← (1 − momentum)·running_var  + momentum·var·m/(m − 1)        m numbers of a channel in the batch
 /// ```
+/// Of a sequence `[steps, channels]` the numbers of all steps count.
+///
 /// The losses of a batch's slices do not add up to that of the batch: each slice is brought to its own mean. `m = 1` has no
 /// variance: it counts as 0 then (PyTorch refuses such a batch).
 #[derive(Clone, Debug)]
@@ -46,11 +48,8 @@ impl Default for BatchNorm {
 
 impl Layer for BatchNorm {
     fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
-        if input.len() == 2 {
-            let message = "batchnorm takes numbers or an image, not a sequence";
-            return Err(Misfit::new(message).help("layernorm takes sequences"));
-        }
-        let c = input[0];
+        // Channels stand first in an image and last in a sequence.
+        let c = if input.len() == 2 { input[1] } else { input[0] };
         self.channels = c;
         self.weight = declare.tensor("weight", &[c], &["channel"], Kind::Gain, Init::Ones)?;
         self.bias = declare.tensor("bias", &[c], &["channel"], Kind::Bias, Init::Zeros)?;
@@ -59,27 +58,42 @@ impl Layer for BatchNorm {
         Ok(input)
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let shape = run.tape.shape(x);
+        if shape.len() != 3 {
+            return self.normalise(run, x);
+        }
+        let steps = run.tape.reshape(x, [shape[0] * shape[1], shape[2]]);
+        let y = self.normalise(run, steps);
+        run.tape.reshape(y, shape)
+    }
+}
+
+impl BatchNorm {
+    /// Each channel of `x [n, c, ..]`.
+    fn normalise<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let (tape, c) = (&mut *run.tape, self.channels);
         let weight = Some(tape.param_at(self.weight.index()));
         let bias = Some(tape.param_at(self.bias.index()));
-        let [mean, var] = [self.mean, self.var].map(|place| run.statistics.at(place));
+        let [mean, var] = [self.mean, self.var].map(|place| run.statistics.of(place, c));
         if !tape.is_training() {
-            let kept = &run.statistics.numbers;
-            let halves = [mean, var].map(|at| tape.constant(&kept[at..at + c], [1, c]));
-            let moments = tape.concat(&halves, 0);
+            let kept = |i: usize| if i < c { mean[i].get() } else { var[i - c].get() };
+            let moments = tape.constant_by([2, c], kept);
             return tape.batch_norm_with(x, moments, weight, bias, self.eps);
         }
         let [y, moments] = tape.batch_norm(x, weight, bias, self.eps);
+        if tape.is_replaying() {
+            return y;
+        }
         let m = (tape.shape(x).count() / c) as f64;
-        let share = N::from_f64(self.momentum);
+        let share = N::from_f64(run.statistics.share.unwrap_or(self.momentum));
         let unbiased = N::from_f64(if m > 1.0 { m / (m - 1.0) } else { 1.0 });
         let (means, vars) = tape.value(moments).split_at(c);
         let keep = N::one() - share;
-        for (running, &mean) in run.statistics.numbers[mean..mean + c].iter_mut().zip(means) {
-            *running = keep * *running + share * mean;
+        for (running, &mean) in mean.iter().zip(means) {
+            running.set(keep * running.get() + share * mean);
         }
-        for (running, &var) in run.statistics.numbers[var..var + c].iter_mut().zip(vars) {
-            *running = keep * *running + share * (unbiased * var);
+        for (running, &var) in var.iter().zip(vars) {
+            running.set(keep * running.get() + share * (unbiased * var));
         }
         y
     }

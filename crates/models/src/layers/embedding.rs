@@ -1,4 +1,4 @@
-//! `embedding`: a row of a table for each code, `torch.nn.Embedding`.
+//! `embedding`: a row of a table for each code, `torch.nn.Embedding`; `embeddingbag`: the rows of all tokens as one, `torch.nn.EmbeddingBag`.
 
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub struct Bags {
     pub codes: Vec<u32>,
     /// For each place, how many codes stand before it.
     pub starts: Vec<u32>,
+    /// For each row, the same; where a row has one place, none are counted.
+    pub rows: Vec<u32>,
 }
 
 impl Bags {
@@ -22,6 +24,11 @@ impl Bags {
     pub fn clear(&mut self) {
         self.codes.clear();
         self.starts.clear();
+        self.rows.clear();
+    }
+    /// The places that follow are another row's.
+    pub fn row(&mut self) {
+        self.rows.push(self.codes.len() as u32);
     }
     /// Adds a place.
     pub fn push(&mut self, code: Option<u32>) {
@@ -98,4 +105,57 @@ pub(super) const ENTRY: Entry = Entry {
     hyper: HYPER,
     doc: "a vector for each token; at the front alone",
     read: |r| Ok(vec![Embedding::new(r.values(HYPER, &[])?[0] as usize).into()]),
+};
+
+/// `weight [levels, width]`, standard normal at the start; tokens `[steps]` become the mean or the sum of their rows, `[width]`, 0 of
+/// none. Stands at the front alone.
+#[derive(Clone, Debug)]
+pub struct EmbeddingBag {
+    table: Embedding,
+    /// The mean of the rows; else their sum.
+    pub mean: bool,
+}
+
+impl EmbeddingBag {
+    /// The mean of rows of `width` numbers: PyTorch's default.
+    pub fn new(width: usize) -> Self {
+        Self { table: Embedding::new(width), mean: true }
+    }
+}
+
+impl Layer for EmbeddingBag {
+    fn build(&mut self, declare: &mut Declare, _: Shape) -> Result<Shape, Misfit> {
+        let Some(vocabulary) = declare.take_tokens() else {
+            return Err(Misfit::new("embeddingbag takes tokens, and stands at the front"));
+        };
+        self.table.declare(declare, vocabulary)?;
+        Ok([self.table.width].into())
+    }
+    fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, _: Var) -> Var {
+        let bags = &run.bags[self.table.column];
+        let table = run.tape.param_at(self.table.weight.index());
+        run.tape.embedding_bag(table, &bags.codes, &bags.rows, self.mean)
+    }
+}
+
+impl fmt::Display for EmbeddingBag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "embeddingbag({}{})", self.table.width, if self.mean { "" } else { ", mean=false" })
+    }
+}
+
+const BAG_HYPER: &[Hyper] = &[
+    Hyper::required("width", Range::COUNT, "how many numbers stand for a token"),
+    Hyper::new("mean", 1.0, Range::SWITCH, "whether the rows' mean is taken, else their sum"),
+];
+
+pub(super) const BAG: Entry = Entry {
+    name: "embeddingbag",
+    usage: "embeddingbag(width, mean=true)",
+    hyper: BAG_HYPER,
+    doc: "one vector for all tokens of a row, the mean of theirs; at the front alone",
+    read: |r| {
+        let v = r.values(BAG_HYPER, &[])?;
+        Ok(vec![EmbeddingBag { mean: v[1] != 0.0, ..EmbeddingBag::new(v[0] as usize) }.into()])
+    },
 };

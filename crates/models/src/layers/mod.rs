@@ -11,6 +11,7 @@
 
 mod activation;
 mod batch_norm;
+mod checkpoint;
 mod conv;
 mod declare;
 mod dense;
@@ -36,12 +37,13 @@ use thalweg_core::hyper::Hyper;
 
 pub use self::activation::Activation;
 pub use self::batch_norm::BatchNorm;
+pub use self::checkpoint::Checkpoint;
 pub use self::conv::{Conv, Padding};
 pub(crate) use self::declare::check_row;
 pub use self::declare::{Declare, Misfit, Place, Row, Statistics};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
-pub use self::embedding::{Bags, Embedding, default_width};
+pub use self::embedding::{Bags, Embedding, EmbeddingBag, default_width};
 pub use self::flatten::Flatten;
 pub use self::init::Init;
 pub use self::last::Last;
@@ -68,10 +70,11 @@ pub trait Layer: Clone + Debug + Send + Sync {
 pub struct Run<'r, 'a, N: Number> {
     /// The tape.
     pub tape: &'r mut Tape<'a, N>,
-    /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone.
-    pub statistics: Statistics<'r, N>,
+    /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone, once a step:
+    /// not where the tape is [replaying](Tape::is_replaying).
+    pub statistics: Statistics<'a, N>,
     /// Codes of the categories, column by column, or of the tokens.
-    pub bags: &'r [Bags],
+    pub bags: &'a [Bags],
     /// The seed of this step's random choices.
     pub seed: u64,
 }
@@ -105,8 +108,10 @@ pub const ALL: &[Entry] = &[
     norm::ROOT_MEAN_SQUARE,
     norm::GROUPS,
     residual::ENTRY,
+    checkpoint::ENTRY,
     dropout::ENTRY,
     embedding::ENTRY,
+    embedding::BAG,
     recurrent::GRU,
     recurrent::LSTM,
     transformer::ENTRY,
@@ -160,12 +165,14 @@ modules! {
     BatchNorm: "Each channel to mean 0 and variance 1 over the batch.",
     Norm: "Each row to mean 0 and variance 1 by itself.",
     Residual: "Layers with a way around them.",
+    Checkpoint: "Layers that are run again in the backward pass.",
     Recurrent: "Reads a sequence step by step.",
     Block: "Attention and a perceptron.",
     Position: "Where a step stands.",
     Activation: "A function of each number.",
     Flatten: "All numbers of a row behind each other.",
     Embedding: "A row of a table for each token.",
+    EmbeddingBag: "One row for all tokens.",
     Last: "The last step of a sequence.",
     Dropout: "Leaves numbers out at random.",
 }

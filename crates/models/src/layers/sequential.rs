@@ -22,7 +22,8 @@ impl Item {
     }
 }
 
-/// Layers one after the other: `torch.nn.Sequential`. The tensors of layer number i are named `i.…`.
+/// Layers one after the other: `torch.nn.Sequential`. The tensors of layer number i are named `i.…`; the layers of a
+/// [`Checkpoint`](super::Checkpoint) are counted as if they stood here themselves.
 ///
 /// Layers that are missing are put in, and count: an [`Embedding`] behind tokens, a [`Flatten`] between an image and a dense layer, a
 /// [`Last`] between a sequence and the output layer of a network that says one thing of it. An activation behind a dense
@@ -58,7 +59,8 @@ impl Sequential {
 /// What has to stand between rows of that shape and `next`.
 fn missing(next: &Module, shape: Shape, tokens: Option<usize>) -> Option<Module> {
     match (next, tokens) {
-        (Module::Embedding(_), _) => None,
+        // The layers of a checkpoint look for themselves.
+        (Module::Embedding(_) | Module::EmbeddingBag(_) | Module::Checkpoint(_), _) => None,
         (_, Some(vocabulary)) => Some(Embedding::new(default_width(vocabulary)).into()),
         (Module::Dense(_), None) if shape.len() == 3 => Some(Flatten.into()),
         (Module::Dense(dense), None) if shape.len() == 2 && dense.joins => Some(Last.into()),
@@ -66,34 +68,47 @@ fn missing(next: &Module, shape: Shape, tokens: Option<usize>) -> Option<Module>
     }
 }
 
-impl Layer for Sequential {
-    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
-        let (mut shape, mut i) = (input, 0);
+impl Sequential {
+    /// [`Layer::build`] where the first layer has the number `first`; also the number behind the last.
+    pub(super) fn build_from(
+        &mut self,
+        declare: &mut Declare,
+        input: Shape,
+        first: usize,
+    ) -> Result<(Shape, usize), Misfit> {
+        let (mut shape, mut i, mut number) = (input, 0, first);
         while i < self.items.len() {
             if let Some(module) = missing(&self.items[i].module, shape, declare.tokens()) {
                 let span = self.items[i].span;
                 self.items.insert(i, Item { module, span });
             }
             let Item { module, span } = &mut self.items[i];
-            let (place, before) = (i.to_string(), declare.counts());
-            let built = declare.within(&place, |declare| module.build(declare, shape));
-            shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(|misfit| {
-                let span = misfit.span.or(Some(*span));
-                Misfit { span, ..misfit }
-            })?;
-            declare.row(&place, &module.to_string(), &shape, before);
+            let placed = |misfit: Misfit| Misfit { span: misfit.span.or(Some(*span)), ..misfit };
             i += 1;
+            if let Module::Checkpoint(part) = module {
+                (shape, number) = part.body_mut().build_from(declare, shape, number).map_err(placed)?;
+                continue;
+            }
+            let (place, before) = (number.to_string(), declare.counts());
+            let built = declare.within(&place, |declare| module.build(declare, shape));
+            shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(placed)?;
+            declare.row(&place, &module.to_string(), &shape, before);
+            number += 1;
         }
         self.fuse();
-        Ok(shape)
+        Ok((shape, number))
+    }
+}
+
+impl Layer for Sequential {
+    fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
+        self.build_from(declare, input, 0).map(|(shape, _)| shape)
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, mut x: Var) -> Var {
         for item in &self.items {
             let Run { tape, statistics, bags, seed } = run;
-            x = tape.scope(|tape| {
-                let mut run = Run { tape, statistics: statistics.reborrow(), bags, seed: *seed };
-                item.module.forward(&mut run, x)
-            });
+            let (statistics, bags, seed) = (*statistics, *bags, *seed);
+            x = tape.scope(|tape| item.module.forward(&mut Run { tape, statistics, bags, seed }, x));
         }
         x
     }

@@ -8,7 +8,10 @@ use thalweg_core::Kind;
 use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Declare, Dense, Embedding, Entry, Init, Layer, Misfit, Module, Norm, Over, Place, Reader, Run};
+use super::{
+    Checkpoint, Declare, Dense, Embedding, Entry, Init, Item, Layer, Misfit, Module, Norm, Over, Place,
+    Reader, Run, Sequential,
+};
 
 /// `y = x + weight`, `weight [steps, d]`, standard normal at the start: a vector for each place of a sequence.
 #[derive(Clone, Debug, Default)]
@@ -51,10 +54,13 @@ pub(super) const POSITION: Entry = Entry {
     read: |r| r.values(&[], &[]).map(|_| vec![Position::default().into()]),
 };
 
-/// One block, norms first: `torch.nn.TransformerEncoderLayer(norm_first=True, activation="gelu")`, without dropout.
+/// One block, norms first: `torch.nn.TransformerEncoderLayer(norm_first=True, activation="gelu")`.
 /// ```text
-/// h = x + out_proj(attention(norm1(x)))        y = h + linear2(gelu(linear1(norm2(h))))
+/// h = x + D(out_proj(attention(norm1(x))))        y = h + D(linear2(D(gelu(linear1(norm2(h))))))
 /// ```
+/// D leaves numbers out as [`Dropout`](super::Dropout) does, and within attention it does so to the shares that a step gives to others:
+/// PyTorch's four places. With dropout these shares are kept whole for the backward pass, `[n, heads, t, t]`; without it they never are.
+///
 /// Vaswani et al. 2017, <https://arxiv.org/abs/1706.03762>; norms first as in Xiong et al. 2020, <https://arxiv.org/abs/2002.04745>.
 /// Names are that class's: `self_attn.in_proj_weight [3d, d]` (queries, keys, values), `self_attn.out_proj.weight`,
 /// `linear1.weight`, …
@@ -66,6 +72,8 @@ pub struct Block {
     pub hidden: Option<usize>,
     /// Whether a step sees only those before it and itself.
     pub causal: bool,
+    /// The share of numbers that are left out in training, in [0, 1).
+    pub dropout: f64,
     in_proj: [Place; 2],
     out_proj: [Place; 2],
     linear: [Dense; 2],
@@ -73,7 +81,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of so many heads that looks back only.
+    /// A block of so many heads that looks back only, without dropout.
     pub fn new(heads: usize) -> Self {
         let linear = || {
             let mut dense = Dense::new(1);
@@ -84,6 +92,7 @@ impl Block {
             heads,
             hidden: None,
             causal: true,
+            dropout: 0.0,
             in_proj: [Place::default(); 2],
             out_proj: [Place::default(); 2],
             linear: [linear(), linear()],
@@ -101,7 +110,20 @@ impl Block {
         let all = tape.reshape(all, [n, t, 3, self.heads, d / self.heads]);
         let all = tape.permute(all, &[2, 0, 3, 1, 4]);
         let [q, k, v] = [0, 1, 2].map(|i| tape.select(all, 0, i));
-        let y = tape.attention(q, k, v, self.causal, None);
+        let y = if self.dropout > 0.0 && tape.is_training() {
+            let scores = tape.matmul_of(q, k, [false, true]);
+            let mut scores = tape.scale(scores, 1.0 / ((d / self.heads) as f64).sqrt());
+            if self.causal {
+                let unseen = N::from_f64(f64::NEG_INFINITY);
+                let mask = tape.constant_by([t, t], |i| if i % t > i / t { unseen } else { N::zero() });
+                scores = tape.add(scores, mask);
+            }
+            let shares = tape.softmax(scores);
+            let shares = tape.dropout(shares, self.dropout, run.seed);
+            tape.matmul(shares, v)
+        } else {
+            tape.attention(q, k, v, self.causal, None)
+        };
         let y = tape.permute(y, &[0, 2, 1, 3]);
         let y = tape.reshape(y, [n, t, d]);
         let [w, b] = self.out_proj.map(|place| tape.param_at(place.index()));
@@ -145,10 +167,13 @@ impl Layer for Block {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let y = self.norm[0].forward(run, x);
         let y = self.attend(run, y);
+        let y = run.tape.dropout(y, self.dropout, run.seed);
         let x = run.tape.add(x, y);
         let y = self.norm[1].forward(run, x);
         let y = self.linear[0].forward(run, y);
+        let y = run.tape.dropout(y, self.dropout, run.seed);
         let y = self.linear[1].forward(run, y);
+        let y = run.tape.dropout(y, self.dropout, run.seed);
         run.tape.add(x, y)
     }
 }
@@ -159,7 +184,13 @@ impl fmt::Display for Block {
         if let Some(hidden) = self.hidden {
             write!(f, ", hidden={hidden}")?;
         }
-        f.write_str(if self.causal { ")" } else { ", causal=false)" })
+        if !self.causal {
+            f.write_str(", causal=false")?;
+        }
+        if self.dropout > 0.0 {
+            write!(f, ", dropout={}", self.dropout)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -171,23 +202,27 @@ const HIDDEN: Hyper = Hyper::new(
 );
 const CAUSAL: Hyper = Hyper::new("causal", 1.0, Range::SWITCH, "whether a step sees only those before it");
 
+const DROPOUT: Hyper =
+    Hyper::new("dropout", 0.0, Range::UNIT, "the share of numbers that are left out in training");
+
 const BLOCK_HYPER: &[Hyper] =
-    &[Hyper::new("heads", 4.0, Range::COUNT, "heads; they divide the width"), HIDDEN, CAUSAL];
+    &[Hyper::new("heads", 4.0, Range::COUNT, "heads; they divide the width"), HIDDEN, CAUSAL, DROPOUT];
 
 pub(super) const BLOCK: Entry = Entry {
     name: "block",
-    usage: "block(heads=4, hidden=4·width, causal=true)",
+    usage: "block(heads=4, hidden=4·width, causal=true, dropout=0)",
     hyper: BLOCK_HYPER,
     doc: "attention and a perceptron, norms first, with ways around both",
     read: |r| {
         let v = r.values(BLOCK_HYPER, &[])?;
-        Ok(vec![block(v[0], v[1], v[2]).into()])
+        Ok(vec![block([v[0], v[1], v[2], v[3]]).into()])
     },
 };
 
-fn block(heads: f64, hidden: f64, causal: f64) -> Block {
+/// A block of the values of `BLOCK_HYPER`.
+fn block([heads, hidden, causal, dropout]: [f64; 4]) -> Block {
     let hidden = (hidden >= 1.0).then_some(hidden as usize);
-    Block { hidden, causal: causal != 0.0, ..Block::new(heads as usize) }
+    Block { hidden, causal: causal != 0.0, dropout, ..Block::new(heads as usize) }
 }
 
 const HYPER: &[Hyper] = &[
@@ -202,11 +237,18 @@ const HYPER: &[Hyper] = &[
     ),
     HIDDEN,
     CAUSAL,
+    DROPOUT,
+    Hyper::new(
+        "checkpoint",
+        0.0,
+        Range::SWITCH,
+        "whether each block is run again in the backward pass, to save memory",
+    ),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
     name: "transformer",
-    usage: "transformer(d=128, heads=4, layers=4, context=0, hidden=4·d, causal=true)",
+    usage: "transformer(d=128, heads=4, layers=4, context=0, hidden=4·d, causal=true, dropout=0, checkpoint=false)",
     hyper: HYPER,
     doc: "embedding(d) position block × layers layernorm: a decoder of tokens",
     read,
@@ -225,7 +267,13 @@ fn read(r: &Reader<'_>) -> Result<Vec<Module>, ExprError> {
     let steps = (v[3] >= 1.0).then_some(v[3] as usize);
     let mut modules: Vec<Module> =
         vec![Embedding::new(v[0] as usize).into(), Position { steps, ..Position::default() }.into()];
-    modules.extend((0..layers).map(|_| Module::from(block(v[1], v[4], v[5]))));
+    modules.extend((0..layers).map(|_| {
+        let block = block([v[1], v[4], v[5], v[6]]);
+        if v[7] == 0.0 {
+            return Module::from(block);
+        }
+        Checkpoint::new(Sequential { items: vec![Item::new(block, r.call.span)] }).into()
+    }));
     modules.push(Norm::new(Over::Row).into());
     Ok(modules)
 }
