@@ -180,6 +180,9 @@ impl<F: Float> Number for Dual<F> {
         add(0, 1, F::one());
         add(0, 0, beta.value);
     }
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+        f(&mut vec![Self::default(); len])
+    }
     type Packed<'a> = View<'a, Self>;
     fn room(rows: usize, cols: usize) -> usize {
         rows * cols

@@ -1,10 +1,11 @@
 //! [`Number`]: what tensors are made of.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 
 use thalweg_core::gemm::{Finish, Gather, Mat, MatMut, Operand, Packed, gather, gemm};
 use thalweg_core::math::Elementary;
-use thalweg_core::{Float, Real, Threads};
+use thalweg_core::{Buffer, Float, Real, Threads};
 
 /// A number that operations are written for: `f32`, `f64`, or [`Dual`](crate::Dual) of one of them.
 ///
@@ -48,6 +49,8 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
         beta: Self,
         c: ViewMut<'_, Self>,
     );
+    /// Calls `f` with memory of this thread, of any values: it stays in the thread's cache from call to call.
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
     /// A matrix that several products read, as they like it best.
     type Packed<'a>: Copy + Sync;
     /// The numbers that [`Number::pack`] takes for a matrix of that size.
@@ -178,6 +181,18 @@ macro_rules! number {
                     beta,
                     MatMut::strided(c.data, c.rows, c.cols, c.row, c.col),
                 );
+            }
+            fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+                thread_local! {
+                    static ROOM: Cell<Buffer<$f>> = Cell::new(Buffer::zeros(0));
+                }
+                let mut room = ROOM.replace(Buffer::zeros(0));
+                if room.len() < len {
+                    room = Buffer::zeros(len);
+                }
+                let result = f(&mut room[..len]);
+                ROOM.set(room);
+                result
             }
             type Packed<'a> = Packed<'a, $f>;
             fn room(rows: usize, cols: usize) -> usize {

@@ -180,6 +180,10 @@ const TABLE: &[Entry] = &[
         check!([shape], |t, x| t.map(Square, x[0]));
     }),
     pair!(add),
+    ("add_relu", |d| {
+        let shape = d.wide();
+        check!([shape, shape], |t, x| t.add_relu(x[0], x[1]));
+    }),
     pair!(sub),
     pair!(mul),
     pair!(div),
@@ -412,6 +416,33 @@ const TABLE: &[Entry] = &[
         let (x, kernel, window) = d.window(true);
         check!([x, kernel, [kernel[0]]], |t, x| t.conv1d(x[0], x[1], Some(x[2]), window, Activation::Tanh));
     }),
+    ("conv2d_last", |d| {
+        let (x, kernel, window) = d.window(false);
+        let x = [x[0], x[2], x[3], x[1]];
+        check!([x, kernel, [kernel[0]]], |t, x| t.conv2d_last(
+            x[0],
+            x[1],
+            Some(x[2]),
+            window,
+            Activation::Relu
+        ));
+        check!([x, kernel], |t, x| t.conv2d_last(x[0], x[1], None, window, Activation::Gelu));
+    }),
+    ("conv1d_last", |d| {
+        let (x, kernel, window) = d.window(true);
+        let x = [x[0], x[2], x[1]];
+        check!([x, kernel], |t, x| t.conv1d_last(x[0], x[1], None, window, Activation::Identity));
+    }),
+    ("max_pool2d_last", |d| {
+        let (x, window) = d.pool();
+        let x = [x[0], x[2], x[3], 5 * x[1]];
+        check!([x], |t, x| t.max_pool2d_last(x[0], window));
+    }),
+    ("avg_pool2d_last", |d| {
+        let (x, window) = d.pool();
+        let x = [x[0], x[2], x[3], x[1]];
+        check!([x], |t, x| t.avg_pool2d_last(x[0], window));
+    }),
     ("max_pool2d", |d| {
         let (x, window) = d.pool();
         check!([x], |t, x| t.max_pool2d(x[0], window));
@@ -452,6 +483,20 @@ const TABLE: &[Entry] = &[
         check!([[n, c, s], [c], [c]], |t, x| {
             let moments = some(t, [2, c]);
             t.batch_norm_with(x[0], moments, Some(x[1]), Some(x[2]), 1e-5)
+        });
+    }),
+    ("batch_norm_last", |d| {
+        let (n, c, s) = (d.rows(), d.size(), d.size());
+        // With one channel of few rows all may lie at the kink.
+        let relu = d.truth() && c * s > 12;
+        check!([[n, s, c], [c], [c]], |t, x| t.batch_norm_last(x[0], Some(x[1]), Some(x[2]), 0.1, relu)[0]);
+    }),
+    ("batch_norm_last_with", |d| {
+        let (n, c, s) = (d.rows(), d.size(), d.size());
+        let relu = d.truth() && c * s > 12;
+        check!([[n, s, c], [c], [c]], |t, x| {
+            let moments = some(t, [2, c]);
+            t.batch_norm_last_with(x[0], moments, Some(x[1]), Some(x[2]), 1e-5, relu)
         });
     }),
     ("channel_moments", |d| {

@@ -21,7 +21,7 @@ use crate::rule::{Checked, Rule, When};
 const BLOCK: usize = 512;
 const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
 /// Numbers that are not worth a second thread.
-const ALONE: usize = 1 << 13;
+const ALONE: usize = 1 << 14;
 
 /// Numbers in a task of a thread, of so many in all: a multiple of [`BLOCK`]. Sums are joined task by task, so threads play no part in it.
 fn task_len(total: usize) -> usize {
@@ -287,10 +287,12 @@ fn cut<F, const S: usize>(span: Span<'_, F, S>, at: usize) -> (Span<'_, F, S>, O
     }
     let (theta, theta_rest) = span.theta.split(at);
     let (grad, grad_rest) = span.grad.split(at);
-    let mut rests = Vec::with_capacity(S);
+    let mut rests = [const { None }; S];
+    let mut nth = 0;
     let state = span.state.map(|s| {
         let (s, rest) = s.split(at);
-        rests.push(rest);
+        rests[nth] = Some(rest);
+        nth += 1;
         s
     });
     let cut = |x: Option<_>| match x.map(|x: &mut [F]| x.split_at_mut(at)) {
@@ -299,13 +301,12 @@ fn cut<F, const S: usize>(span: Span<'_, F, S>, at: usize) -> (Span<'_, F, S>, O
     };
     let (average, average_rest) = cut(span.average);
     let (master, master_rest) = cut(span.master);
-    let mut rests = rests.into_iter();
     let first = Span { theta, master, grad, state, average, around: span.around, place: span.place };
     let rest = Span {
         theta: theta_rest,
         master: master_rest,
         grad: grad_rest,
-        state: std::array::from_fn(|_| rests.next().expect("one rest for each slot")),
+        state: rests.map(|rest| rest.expect("one rest for each slot")),
         average: average_rest,
         around: span.around,
         place: span.place + at as u64,
@@ -699,7 +700,7 @@ fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
 /// tasks in order.
 fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -> f64 {
     let total: usize = parts.iter().map(|p| p.len()).sum();
-    let tasks: Vec<&[F]> = parts.iter().flat_map(|part| part.chunks(task_len(total))).collect();
+    let tasks = || parts.iter().flat_map(|part| part.chunks(task_len(total)));
     let one = |task: &[F]| {
         let mut sum = 0.0;
         for block in task.chunks(BLOCK) {
@@ -720,13 +721,15 @@ fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -
         sum
     };
     if total <= ALONE || threads.count() == 1 {
-        return tasks.iter().map(|task| one(task)).sum();
+        return tasks().map(one).sum();
     }
-    let sums: Vec<Mutex<f64>> = tasks.iter().map(|_| Mutex::new(0.0)).collect();
-    threads.run(tasks.len(), |i| {
-        *sums[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(tasks[i]);
+    let mut sums = Vec::with_capacity(total / task_len(total) + parts.len());
+    sums.extend(tasks().map(|task| (task, Mutex::new(0.0))));
+    threads.run(sums.len(), |i| {
+        let (task, sum) = &sums[i];
+        *sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(task);
     });
-    sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
+    sums.into_iter().map(|(_, s)| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
 }
 
 /// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.

@@ -361,8 +361,7 @@ impl<N: Number> Op<N> for Conv {
         let reach = (high - 1) * v.stride + v.dilation * (v.k - 1) + 1;
         let units = s.n * bands;
         let tasks = units.min(TASKS);
-        let size = if s.is_framed() { reach * h.framed() * s.c } else { 1 };
-        let mut frames = f.take(tasks * size);
+        let size = if s.is_framed() { reach * h.framed() * s.c } else { 0 };
         let (x, kernel, bias, work) = (f.x(0), f.x(1), self.bias.then(|| f.x(2)), f.work);
         work.count(s.n * s.places() * depth * s.o);
         for (group, room) in panels.chunks_exact_mut(room).enumerate() {
@@ -377,38 +376,38 @@ impl<N: Number> Op<N> for Conv {
         let (image, line) = (s.places() * s.o, h.places * s.o);
         let start = |unit: usize| unit / bands * image + (unit % bands * high).min(v.places) * line;
         let task = |nth: usize| nth * units / tasks..(nth + 1) * units / tasks;
-        let (mut y_rest, mut frame_rest) = (&mut *y, &mut *frames);
+        let mut rest = &mut *y;
         let parts: [_; TASKS] = array::from_fn(|nth| {
-            let lens = [start(task(nth).end) - start(task(nth).start), size];
-            let part = || (cut(&mut y_rest, lens[0]), cut(&mut frame_rest, lens[1]));
-            Mutex::new((nth < tasks).then(part))
+            let len = start(task(nth).end) - start(task(nth).start);
+            Mutex::new((nth < tasks).then(|| cut(&mut rest, len)))
         });
         work.threads.run(tasks, |nth| {
-            let Some((y, frame)) = taken(&parts[nth]) else { return };
-            for unit in task(nth) {
-                let (i, p) = (unit / bands, unit % bands * high);
-                let places = (high.min(v.places - p)) * h.places;
-                let x = &x[i * s.pixels() * s.c..][..s.pixels() * s.c];
-                let x: &[N] = if s.is_framed() {
-                    let from = p * v.stride;
-                    s.frame(x, from..from + reach, frame);
-                    frame
-                } else {
-                    &x[p * v.stride * h.size * s.c..]
-                };
-                let y = &mut y[start(unit) - start(task(nth).start)..][..places * s.o];
-                for (group, room) in panels.chunks_exact(room).enumerate() {
-                    let (step, len) = (1, s.len());
-                    let (rows, segments) = (&lists.rows[..places], lists.segments);
-                    let a = Gather { data: &x[group * per..], rows, segments, len, step };
-                    let bias = bias.map(|bias| &bias[group * each..][..each]);
-                    let finish = Finish { beta: N::zero(), bias, relu };
-                    let b = Columns::Packed(N::packed(room, depth, each));
-                    N::gather(a, b, &mut y[group * each..], &lists.starts[..places], finish);
-                }
-            }
+            let Some(y) = taken(&parts[nth]) else { return };
+            N::scratch(size, |frame| {
+                task(nth).for_each(|unit| {
+                    let (i, p) = (unit / bands, unit % bands * high);
+                    let places = (high.min(v.places - p)) * h.places;
+                    let x = &x[i * s.pixels() * s.c..][..s.pixels() * s.c];
+                    let x: &[N] = if s.is_framed() {
+                        let from = p * v.stride;
+                        s.frame(x, from..from + reach, frame);
+                        &*frame
+                    } else {
+                        &x[p * v.stride * h.size * s.c..]
+                    };
+                    let y = &mut y[start(unit) - start(task(nth).start)..][..places * s.o];
+                    for (group, room) in panels.chunks_exact(room).enumerate() {
+                        let (step, len) = (1, s.len());
+                        let (rows, segments) = (&lists.rows[..places], lists.segments);
+                        let a = Gather { data: &x[group * per..], rows, segments, len, step };
+                        let bias = bias.map(|bias| &bias[group * each..][..each]);
+                        let finish = Finish { beta: N::zero(), bias, relu };
+                        let b = Columns::Packed(N::packed(room, depth, each));
+                        N::gather(a, b, &mut y[group * each..], &lists.starts[..places], finish);
+                    }
+                })
+            });
         });
-        f.give(frames);
         f.give(matrix);
         f.give(panels);
         if f.recording && !self.activation.uses_result() {
@@ -463,7 +462,7 @@ impl<N: Number> Op<N> for Conv {
         let framed = one(wanted[1] && s.is_framed(), s.framed() * s.c);
         let outer = one(wanted[0], s.outer() * s.o);
         let (dk, db) = (one(wanted[1], kernel.len()), one(wanted[2], s.o));
-        let size = framed + outer + dk + db;
+        let size = dk + db;
         let mut scratch = b.take(tasks * size.max(1));
         // Each position of the image is written by one phase, unless one has no point of the kernel.
         let all_meet = phases().all(|phase| taps(phase) > 0);
@@ -488,84 +487,84 @@ impl<N: Number> Op<N> for Conv {
         });
         work.threads.run(tasks, |nth| {
             let Some((dy, dx, scratch)) = taken(&parts[nth]) else { return };
-            let (frame, scratch) = scratch.split_at_mut(framed);
-            let (dz, scratch) = scratch.split_at_mut(outer);
             let (dk, db) = scratch.split_at_mut(dk);
-            dz.fill(N::zero());
             db.fill(N::zero());
-            for (nth_image, dy) in dy.chunks_exact_mut(image).enumerate() {
-                let i = nth * run + nth_image;
-                activation.times_slope(&Threads::serial(), &saved[i * image..][..image], dy);
-                isa::run(
-                    #[inline(always)]
-                    || {
-                        if !db.is_empty() {
-                            for dy in dy.chunks_exact(s.o) {
-                                db.iter_mut().zip(dy).for_each(|(db, &dy)| *db = *db + dy);
+            N::scratch(framed + outer, |room| {
+                let (frame, dz) = room.split_at_mut(framed);
+                dz.fill(N::zero());
+                for (nth_image, dy) in dy.chunks_exact_mut(image).enumerate() {
+                    let i = nth * run + nth_image;
+                    activation.times_slope(&Threads::serial(), &saved[i * image..][..image], dy);
+                    isa::run(
+                        #[inline(always)]
+                        || {
+                            if !db.is_empty() {
+                                for dy in dy.chunks_exact(s.o) {
+                                    db.iter_mut().zip(dy).for_each(|(db, &dy)| *db = *db + dy);
+                                }
                             }
-                        }
-                    },
-                );
-                if wanted[1] {
-                    let x = &x[i * pixels..][..pixels];
-                    let x: &[N] = if s.is_framed() {
-                        s.frame(x, 0..v.framed(), frame);
-                        frame
-                    } else {
-                        x
-                    };
-                    let beta = if nth_image == 0 { N::zero() } else { N::one() };
-                    let finish = Finish { beta, bias: None, relu: false };
-                    for (group, dk) in dk.chunks_exact_mut(depth * each).enumerate() {
-                        let (rows, segments) = (lists.kernel_rows, lists.kernel_segments);
-                        let (len, step) = (h.places, h.stride * s.c);
-                        let a = Gather { data: &x[group * per..], rows, segments, len, step };
-                        let dy = View {
-                            data: &dy[group * each..],
-                            rows: s.places(),
-                            cols: each,
-                            row: s.o,
-                            col: 1,
+                        },
+                    );
+                    if wanted[1] {
+                        let x = &x[i * pixels..][..pixels];
+                        let x: &[N] = if s.is_framed() {
+                            s.frame(x, 0..v.framed(), frame);
+                            frame
+                        } else {
+                            x
                         };
-                        N::gather(a, Columns::Rows(dy), dk, lists.kernel_starts, finish);
+                        let beta = if nth_image == 0 { N::zero() } else { N::one() };
+                        let finish = Finish { beta, bias: None, relu: false };
+                        for (group, dk) in dk.chunks_exact_mut(depth * each).enumerate() {
+                            let (rows, segments) = (lists.kernel_rows, lists.kernel_segments);
+                            let (len, step) = (h.places, h.stride * s.c);
+                            let a = Gather { data: &x[group * per..], rows, segments, len, step };
+                            let dy = View {
+                                data: &dy[group * each..],
+                                rows: s.places(),
+                                cols: each,
+                                row: s.o,
+                                col: 1,
+                            };
+                            N::gather(a, Columns::Rows(dy), dk, lists.kernel_starts, finish);
+                        }
                     }
-                }
-                if wanted[0] {
-                    let (wide, line) = (h.outer() * s.o, h.places * s.o);
-                    let from = v.margin() * wide + h.margin() * s.o;
-                    for (row, dy) in dy.chunks_exact(line).enumerate() {
-                        dz[from + row * wide..][..line].copy_from_slice(dy);
-                    }
-                    let dx = &mut dx[nth_image * pixels..][..pixels];
-                    let (mut lists, mut panels) = (lists.phases, panels_all);
-                    for (a, b) in phases() {
-                        let (taps, count) = (taps((a, b)), v.count(a) * h.count(b));
-                        let segments = first(&mut lists, taps);
-                        let (rows, starts) = (first(&mut lists, count), first(&mut lists, count));
-                        for group in 0..s.groups {
-                            let (own, rest) = panels.split_at(N::room(taps * each, per));
-                            panels = rest;
-                            if taps == 0 {
-                                continue;
+                    if wanted[0] {
+                        let (wide, line) = (h.outer() * s.o, h.places * s.o);
+                        let from = v.margin() * wide + h.margin() * s.o;
+                        for (row, dy) in dy.chunks_exact(line).enumerate() {
+                            dz[from + row * wide..][..line].copy_from_slice(dy);
+                        }
+                        let dx = &mut dx[nth_image * pixels..][..pixels];
+                        let (mut lists, mut panels) = (lists.phases, panels_all);
+                        for (a, b) in phases() {
+                            let (taps, count) = (taps((a, b)), v.count(a) * h.count(b));
+                            let segments = first(&mut lists, taps);
+                            let (rows, starts) = (first(&mut lists, count), first(&mut lists, count));
+                            for group in 0..s.groups {
+                                let (own, rest) = panels.split_at(N::room(taps * each, per));
+                                panels = rest;
+                                if taps == 0 {
+                                    continue;
+                                }
+                                let a =
+                                    Gather { data: &dz[group * each..], rows, segments, len: each, step: 1 };
+                                let kernel = Columns::Packed(N::packed(own, taps * each, per));
+                                let finish = Finish { beta, bias: None, relu: false };
+                                N::gather(a, kernel, &mut dx[group * per..], starts, finish);
                             }
-                            let a = Gather { data: &dz[group * each..], rows, segments, len: each, step: 1 };
-                            let kernel = Columns::Packed(N::packed(own, taps * each, per));
-                            let finish = Finish { beta, bias: None, relu: false };
-                            N::gather(a, kernel, &mut dx[group * per..], starts, finish);
                         }
                     }
                 }
-            }
+            });
         });
         b.give(panels);
         if wanted[1] {
             work.count(s.n * s.places() * depth * s.o);
         }
         // The runs' sums, joined in order into the first one's.
-        let (dk_from, db_from) = (framed + outer, framed + outer + dk);
         if tasks > 1 && size > 0 {
             let (joined, rest) = scratch.split_at_mut(size);
-            let joined = &mut joined[dk_from..];
             let rest: &[N] = rest;
             parallel::rows(
                 work.threads,
@@ -575,7 +574,7 @@ impl<N: Number> Op<N> for Conv {
                 #[inline(always)]
                 |at, joined| {
                     for part in rest.chunks_exact(size) {
-                        let part = &part[dk_from + at..][..joined.len()];
+                        let part = &part[at..][..joined.len()];
                         joined.iter_mut().zip(part).for_each(|(sum, &x)| *sum = *sum + x);
                     }
                 },
@@ -584,11 +583,11 @@ impl<N: Number> Op<N> for Conv {
         if wanted[2]
             && let Some(slot) = b.grad(2)
         {
-            slot.add(&scratch[db_from..][..s.o]);
+            slot.add(&scratch[dk..][..s.o]);
         }
         if let Some(slot) = b.grad(1) {
             let (to, all) = (slot.zeroed(), s.points());
-            let sums: &[N] = &scratch[dk_from..][..dk];
+            let sums: &[N] = &scratch[..dk];
             parallel::rows(
                 work.threads,
                 to,

@@ -25,6 +25,8 @@ pub struct BatchNorm {
     pub eps: f64,
     /// The share of a batch in the running statistics, in [0, 1].
     pub momentum: f64,
+    /// Whether a relu follows in the same pass over memory.
+    pub relu: bool,
     weight: Place,
     bias: Place,
     mean: Place,
@@ -35,8 +37,8 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// With PyTorch's ε = 1e-5 and momentum 0.1.
     pub fn new() -> Self {
-        let place = Place::default();
-        Self { eps: 1e-5, momentum: 0.1, weight: place, bias: place, mean: place, var: place, channels: 0 }
+        let (weight, bias, mean, var) = Default::default();
+        Self { eps: 1e-5, momentum: 0.1, relu: false, weight, bias, mean, var, channels: 0 }
     }
 }
 
@@ -58,19 +60,6 @@ impl Layer for BatchNorm {
         Ok(input)
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
-        let shape = run.tape.shape(x);
-        if shape.len() != 3 {
-            return self.normalise(run, x);
-        }
-        let steps = run.tape.reshape(x, [shape[0] * shape[1], shape[2]]);
-        let y = self.normalise(run, steps);
-        run.tape.reshape(y, shape)
-    }
-}
-
-impl BatchNorm {
-    /// Each channel of `x [n, c, ..]`.
-    fn normalise<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let (tape, c) = (&mut *run.tape, self.channels);
         let weight = Some(tape.param_at(self.weight.index()));
         let bias = Some(tape.param_at(self.bias.index()));
@@ -78,9 +67,9 @@ impl BatchNorm {
         if !tape.is_training() {
             let kept = |i: usize| if i < c { mean[i].get() } else { var[i - c].get() };
             let moments = tape.constant_by([2, c], kept);
-            return tape.batch_norm_with(x, moments, weight, bias, self.eps);
+            return tape.batch_norm_last_with(x, moments, weight, bias, self.eps, self.relu);
         }
-        let [y, moments] = tape.batch_norm(x, weight, bias, self.eps);
+        let [y, moments] = tape.batch_norm_last(x, weight, bias, self.eps, self.relu);
         if tape.is_replaying() {
             return y;
         }

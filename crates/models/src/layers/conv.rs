@@ -138,11 +138,9 @@ impl Layer for Conv {
         let weight = tape.param_at(self.weight.index());
         let bias = self.bias.then(|| tape.param_at(self.shift.index()));
         if tape.shape(x).len() == 4 {
-            return tape.conv2d(x, weight, bias, self.window(), self.activation);
+            return tape.conv2d_last(x, weight, bias, self.window(), self.activation);
         }
-        let x = tape.permute(x, &[0, 2, 1]);
-        let y = tape.conv1d(x, weight, bias, self.window(), self.activation);
-        tape.permute(y, &[0, 2, 1])
+        tape.conv1d_last(x, weight, bias, self.window(), self.activation)
     }
 }
 

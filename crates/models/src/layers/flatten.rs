@@ -16,6 +16,11 @@ impl Layer for Flatten {
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let shape = run.tape.shape(x);
+        // Channels come first for those who read the weights behind this layer.
+        let x = match shape[..] {
+            [_, h, w, c] if c > 1 && h * w > 1 => run.tape.permute(x, &[0, 3, 1, 2]),
+            _ => x,
+        };
         run.tape.reshape(x, [shape[0], shape[1..].iter().product()])
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Layer`] declares its tensors once it knows the shape that comes in, says the shape that goes out, and runs on a
 //! [`Tape`]. [`Sequential`] is a list of layers, itself a layer. Shapes are those of one row: `[d]` numbers, an image
-//! `[channels, height, width]`, a sequence `[steps, d]`; on the tape a row more stands in front of them.
+//! `[channels, height, width]`, a sequence `[steps, d]`; on the tape the rows stand in front of them, and the channels of an image last:
+//! `[n, height, width, channels]`.
 //!
 //! Names are PyTorch's: those of `torch.nn.Sequential` over the same layers (`0.weight`, `0.bias`, `3.weight`, …, activations and
 //! dropout counted), within a layer those of `torch.nn`'s own. So are starting values: see [`Init`].

@@ -66,6 +66,11 @@ impl Layer for Norm {
         }
         let bias = Some(tape.param_at(self.bias.index()));
         match self.over {
+            Over::Groups(groups) if tape.shape(x).len() == 4 => {
+                let x = tape.permute(x, &[0, 3, 1, 2]);
+                let y = tape.group_norm(x, groups, weight, bias, eps);
+                tape.permute(y, &[0, 2, 3, 1])
+            }
             Over::Groups(groups) => tape.group_norm(x, groups, weight, bias, eps),
             _ => tape.layer_norm(x, weight, bias, eps),
         }

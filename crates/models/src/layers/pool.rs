@@ -72,18 +72,18 @@ impl Layer for Pool {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let Self { size, stride, padding, .. } = *self;
         let pool = |tape: &mut Tape<'_, N>, x, window| match self.taking {
-            Taking::Max => tape.max_pool2d(x, window),
-            Taking::Mean => tape.avg_pool2d(x, window),
+            Taking::Max => tape.max_pool2d_last(x, window),
+            Taking::Mean => tape.avg_pool2d_last(x, window),
         };
         let tape = &mut *run.tape;
         let &[n, steps, d] = &tape.shape(x)[..] else {
             return pool(tape, x, PoolWindow { size, stride, padding });
         };
-        // A sequence is an image of one channel whose rows are steps, under a window of one column.
-        let image = tape.reshape(x, [n, 1, steps, d]);
+        // A sequence is an image of one column, under a window of one column.
+        let image = tape.reshape(x, [n, steps, 1, d]);
         let window = PoolWindow { size: [size[0], 1], stride: [stride[0], 1], padding: [padding[0], 0] };
         let y = pool(tape, image, window);
-        let shape = tape.shape(y).without(1);
+        let shape = tape.shape(y).without(2);
         tape.reshape(y, shape)
     }
 }
@@ -152,10 +152,12 @@ impl Layer for GlobalPool {
         }
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
-        match run.tape.shape(x).len() {
-            4 => run.tape.global_avg_pool(x),
-            _ => run.tape.mean_axis(x, 1),
-        }
+        let tape = &mut *run.tape;
+        let x = match tape.shape(x)[..] {
+            [n, h, w, c] => tape.reshape(x, [n, h * w, c]),
+            _ => x,
+        };
+        tape.mean_axis(x, 1)
     }
 }
 

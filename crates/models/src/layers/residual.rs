@@ -15,13 +15,15 @@ use super::{Conv, Declare, Dense, Entry, Item, Layer, Misfit, Module, Reader, Ru
 pub struct Residual {
     /// The layers.
     pub body: Sequential,
+    /// Whether a relu follows in the same pass over memory.
+    pub relu: bool,
     shortcut: Option<Box<Module>>,
 }
 
 impl Residual {
     /// A way around those layers.
     pub fn new(body: Sequential) -> Self {
-        Self { body, shortcut: None }
+        Self { body, relu: false, shortcut: None }
     }
 }
 
@@ -64,7 +66,10 @@ impl Layer for Residual {
             Some(module) => module.forward(run, x),
             None => x,
         };
-        run.tape.add(y, around)
+        match self.relu {
+            true => run.tape.add_relu(y, around),
+            false => run.tape.add(y, around),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Sequential`]: layers one after the other.
 
-use thalweg_autodiff::{Number, Shape, Var};
+use thalweg_autodiff::{Activation as Function, Number, Shape, Var};
 use thalweg_core::expr::Span;
 
 use super::declare::check_row;
@@ -27,7 +27,7 @@ impl Item {
 ///
 /// Layers that are missing are put in, and count: an [`Embedding`] behind tokens, a [`Flatten`] between an image and a dense layer, a
 /// [`Last`] between a sequence and the output layer of a network that says one thing of it. An activation behind a dense
-/// layer or a convolution runs in that layer's own pass over memory.
+/// layer or a convolution, and a relu behind batch norm or a residual, run in that layer's own pass over memory.
 #[derive(Clone, Debug, Default)]
 pub struct Sequential {
     /// The layers.
@@ -45,12 +45,14 @@ impl Sequential {
         for i in 1..self.items.len() {
             let (before, after) = self.items.split_at_mut(i);
             let Module::Activation(activation) = &mut after[0].module else { continue };
-            let slot = match &mut before[i - 1].module {
-                Module::Dense(dense) => &mut dense.activation,
-                Module::Conv(conv) => &mut conv.activation,
+            let relu = activation.function == Function::Relu;
+            match &mut before[i - 1].module {
+                Module::Dense(dense) => dense.activation = activation.function,
+                Module::Conv(conv) => conv.activation = activation.function,
+                Module::BatchNorm(norm) if relu => norm.relu = true,
+                Module::Residual(residual) if relu => residual.relu = true,
                 _ => continue,
-            };
-            *slot = activation.function;
+            }
             activation.fused = true;
         }
     }

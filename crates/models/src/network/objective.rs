@@ -43,6 +43,13 @@ impl<F: Float + Number> Network<F> {
             let mut shape = [count; 4];
             shape[1..=self.entry.len()].copy_from_slice(&self.entry);
             x = run.tape.reshape(x, &shape[..=self.entry.len()]);
+            if let [_, channels, height, width] = shape[..=self.entry.len()] {
+                // Images lie channels last from here on.
+                x = match channels {
+                    1 => run.tape.reshape(x, [count, height, width, 1]),
+                    _ => run.tape.permute(x, &[0, 2, 3, 1]),
+                };
+            }
         }
         let z = self.layers.forward(&mut run, x);
         match self.output {

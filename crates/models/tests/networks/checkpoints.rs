@@ -62,7 +62,7 @@ fn checkpoints_give_the_same_bits_in_less_memory() {
     let body = "residual(conv(8, bias=false), batchnorm, relu, conv(8, bias=false), batchnorm)";
     let plain = format!("conv(8, bias=false) batchnorm relu {body} relu dropout(0.3) {body} globalpool");
     let checkpointed = format!(
-        "checkpoint(conv(8, bias=false), batchnorm, relu) checkpoint({body}) checkpoint(relu, dropout(0.3)) \
+        "checkpoint(conv(8, bias=false), batchnorm, relu) checkpoint({body}, relu, dropout(0.3)) \
          checkpoint({body}) globalpool"
     );
     let [whole, less] = check(&plain, &checkpointed, &rows, Output::Row(3));
