@@ -391,12 +391,14 @@ mod x86 {
                         // SAFETY: the slice holds two vectors.
                         bias = from_fn(|j| unsafe { numbers.as_ptr().add(j * $lanes).cast::<<$set as Simd>::$vector>().read_unaligned() });
                     }
-                    for (sums, &start) in sums.iter().zip(starts) {
+                    let starts: &[u32; $rows] = starts.first_chunk().expect("a start for each row");
+                    // By number, so that the sums stay in registers.
+                    for i in 0..$rows {
                         for j in 0..2 {
-                            let at = c.wrapping_add(start as usize + j * $lanes).cast::<<$set as Simd>::$vector>();
+                            let at = c.wrapping_add(starts[i] as usize + j * $lanes).cast::<<$set as Simd>::$vector>();
                             // SAFETY: the caller's promise about C.
                             unsafe {
-                                let sum = if finish.beta == 0.0 { sums[j] } else { self.$add(sums[j], self.$mul(beta, at.read_unaligned())) };
+                                let sum = if finish.beta == 0.0 { sums[i][j] } else { self.$add(sums[i][j], self.$mul(beta, at.read_unaligned())) };
                                 // The second operand is what comes back where one is NaN.
                                 at.write_unaligned(self.$max(floor, self.$add(sum, bias[j])));
                             }
