@@ -9,6 +9,7 @@ use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Module, Place, Reader, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// The zeros around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,28 @@ impl Layer for Conv {
         let x = tape.permute(x, &[0, 2, 1]);
         let y = tape.conv1d(x, weight, bias, self.window(), self.activation);
         tape.permute(y, &[0, 2, 1])
+    }
+}
+
+impl Export for Conv {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let weight = to.parameter(self.weight);
+        let bias = self.bias.then(|| to.parameter(self.shift));
+        // A sequence has its channels last.
+        let sides = input.len() - 1;
+        let x = if sides == 1 { to.graph.transpose(x, &[0, 2, 1]) } else { x.clone() };
+        let parts: Vec<&Edge> = [&x, &weight].into_iter().chain(&bias).collect();
+        let each = |name, x: usize, times| Attribute::wholes(name, &vec![x as i64; times]);
+        let attributes = [
+            each("kernel_shape", self.kernel, sides),
+            each("strides", self.stride, sides),
+            each("pads", self.pad(), 2 * sides),
+            each("dilations", self.dilation, sides),
+            Attribute::whole("group", self.groups as i64),
+        ];
+        let y = to.graph.node("Conv", &parts, attributes);
+        let y = to.activation(self.activation, &y);
+        if sides == 1 { to.graph.transpose(&y, &[0, 2, 1]) } else { y }
     }
 }
 

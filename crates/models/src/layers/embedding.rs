@@ -7,6 +7,7 @@ use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// Codes, at most one in each place: a code that training never saw is none, and its row is 0.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +82,17 @@ impl Layer for Embedding {
         let y = self.look_up(run);
         let places = run.tape.shape(y)[0];
         run.tape.reshape(y, [n, places.checked_div(n).unwrap_or(0), self.width])
+    }
+}
+
+impl Export for Embedding {
+    /// Of whole numbers; −1 is the row behind the last one, all zeros.
+    fn export(&self, to: &mut Exporter<'_>, codes: &Edge, _: Shape) -> Edge {
+        let (name, numbers) = to.numbers(self.weight);
+        let mut table = numbers.to_vec();
+        table.resize(table.len() + self.width, 0.0);
+        let table = to.graph.constant(name, &[table.len() / self.width, self.width], &table);
+        to.graph.node("Gather", &[&table, codes], [Attribute::whole("axis", 0)])
     }
 }
 

@@ -10,6 +10,7 @@ use thalweg_core::hyper::{Hyper, Range};
 
 use super::conv::{POINTS, windows};
 use super::{Declare, Entry, Layer, Misfit, Module, Reader, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// What is taken of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,24 @@ impl Layer for Pool {
         match self.taking {
             Taking::Max => run.tape.max_pool2d(x, window),
             Taking::Mean => run.tape.avg_pool2d(x, window),
+        }
+    }
+}
+
+impl Export for Pool {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        let each = |name, x: usize, times| Attribute::wholes(name, &vec![x as i64; times]);
+        let mut attributes = vec![
+            each("kernel_shape", self.size, 2),
+            each("strides", self.stride, 2),
+            each("pads", self.padding, 4),
+        ];
+        match self.taking {
+            Taking::Max => to.graph.node("MaxPool", &[x], attributes),
+            Taking::Mean => {
+                attributes.push(Attribute::whole("count_include_pad", 1));
+                to.graph.node("AveragePool", &[x], attributes)
+            }
         }
     }
 }
@@ -123,6 +142,13 @@ impl Layer for GlobalPool {
             4 => run.tape.global_avg_pool(x),
             _ => run.tape.mean_axis(x, 1),
         }
+    }
+}
+
+impl Export for GlobalPool {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let axes: &[i64] = if input.len() == 3 { &[2, 3] } else { &[1] };
+        to.graph.node("ReduceMean", &[x], [Attribute::wholes("axes", axes), Attribute::whole("keepdims", 0)])
     }
 }
 

@@ -5,6 +5,7 @@ use thalweg_core::expr::Span;
 
 use super::declare::check_row;
 use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// A layer in a list.
 #[derive(Clone, Debug)]
@@ -13,12 +14,14 @@ pub struct Item {
     pub module: Module,
     /// Where its call stands in the expression; nowhere, if it was added.
     pub span: Span,
+    /// The shape of its results for one row, once it was built.
+    output: Shape,
 }
 
 impl Item {
     /// A layer whose call stands there.
     pub fn new(module: impl Into<Module>, span: Span) -> Self {
-        Self { module: module.into(), span }
+        Self { module: module.into(), span, output: Shape::SCALAR }
     }
 }
 
@@ -72,15 +75,16 @@ impl Layer for Sequential {
         while i < self.items.len() {
             if let Some(module) = missing(&self.items[i].module, shape, declare.tokens()) {
                 let span = self.items[i].span;
-                self.items.insert(i, Item { module, span });
+                self.items.insert(i, Item::new(module, span));
             }
-            let Item { module, span } = &mut self.items[i];
+            let Item { module, span, output } = &mut self.items[i];
             let (place, before) = (i.to_string(), declare.counts());
             let built = declare.within(&place, |declare| module.build(declare, shape));
             shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(|misfit| {
                 let span = misfit.span.or(Some(*span));
                 Misfit { span, ..misfit }
             })?;
+            *output = shape;
             declare.row(&place, &module.to_string(), &shape, before);
             i += 1;
         }
@@ -94,6 +98,17 @@ impl Layer for Sequential {
                 let mut run = Run { tape, statistics: statistics.reborrow(), bags, seed: *seed };
                 item.module.forward(&mut run, x)
             });
+        }
+        x
+    }
+}
+
+impl Export for Sequential {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let (mut x, mut shape) = (x.clone(), input);
+        for (i, item) in self.items.iter().enumerate() {
+            x = to.within(&i.to_string(), |to| item.module.export(to, &x, shape));
+            shape = item.output;
         }
         x
     }

@@ -15,6 +15,7 @@
 //! left out, and batch norm uses what it kept.
 
 mod criterion;
+mod export;
 mod objective;
 mod predict;
 mod rows;
@@ -30,6 +31,7 @@ use thalweg_core::expr::{ExprError, Span};
 use thalweg_core::{Float, Layout, Params, Threads};
 
 pub use self::criterion::Criterion;
+pub use self::export::Entrance;
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;
