@@ -195,7 +195,7 @@ pub fn sweep<R: Rule<S>, F: Float, const S: usize>(
             }
         }
     } else {
-        let mut tasks = Vec::with_capacity(total / task_len + spans.len());
+        let mut tasks = Vec::with_capacity(spans.iter().map(|s| s.theta.len().div_ceil(task_len)).sum());
         for mut span in spans {
             loop {
                 let (first, rest) = cut(span, task_len);
@@ -723,7 +723,7 @@ fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -
     if total <= ALONE || threads.count() == 1 {
         return tasks().map(one).sum();
     }
-    let mut sums = Vec::with_capacity(total / task_len(total) + parts.len());
+    let mut sums = Vec::with_capacity(parts.iter().map(|p| p.len().div_ceil(task_len(total))).sum());
     sums.extend(tasks().map(|task| (task, Mutex::new(0.0))));
     threads.run(sums.len(), |i| {
         let (task, sum) = &sums[i];

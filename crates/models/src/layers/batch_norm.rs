@@ -8,6 +8,7 @@ use thalweg_core::hyper::{Hyper, Range};
 
 use super::norm::EPS;
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `weight∘(x − mean)/√(var + ε) + bias` for each channel, with the mean and variance of the batch in training and running ones
 /// otherwise. Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>.
@@ -85,6 +86,21 @@ impl Layer for BatchNorm {
             running.set(keep * running.get() + share * (unbiased * var));
         }
         y
+    }
+}
+
+impl Export for BatchNorm {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let sequence = input.len() == 2;
+        let x = if sequence { to.graph.transpose(x, &[0, 2, 1]) } else { x.clone() };
+        let [weight, bias] = [self.weight, self.bias].map(|place| to.parameter(place));
+        let [mean, var] = [self.mean, self.var].map(|place| to.statistic(place));
+        let eps = Attribute::number("epsilon", self.eps);
+        let mut y = to.graph.node("BatchNormalization", &[&x, &weight, &bias, &mean, &var], [eps]);
+        if self.relu {
+            y = to.graph.node("Relu", &[&y], []);
+        }
+        if sequence { to.graph.transpose(&y, &[0, 2, 1]) } else { y }
     }
 }
 

@@ -7,6 +7,7 @@ use thalweg_autodiff::{Number, Shape, Var};
 
 use super::residual::layers;
 use super::{Declare, Entry, Layer, Misfit, Run, Sequential};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// The layers' results and gradients, to the bit, in less memory: what they make on the way is forgotten, and made again when the
 /// backward pass needs it. A second forward pass through them is the price. Chen et al. 2016, <https://arxiv.org/abs/1604.06174>.
@@ -40,6 +41,12 @@ impl Layer for Checkpoint {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let (body, statistics, bags, seed) = (Arc::clone(&self.body), run.statistics, run.bags, run.seed);
         run.tape.checkpoint(move |tape| body.forward(&mut Run { tape, statistics, bags, seed }, x))
+    }
+}
+
+impl Export for Checkpoint {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        self.body.export(to, x, input)
     }
 }
 

@@ -9,6 +9,7 @@ use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Module, Place, Reader, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// The zeros around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +148,30 @@ impl Layer for Conv {
 /// A size as it is written in expressions.
 pub(super) fn side([rows, columns]: [usize; 2]) -> String {
     if rows == columns { rows.to_string() } else { format!("size({rows}, {columns})") }
+}
+
+impl Export for Conv {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let weight = to.parameter(self.weight);
+        let bias = self.bias.then(|| to.parameter(self.shift));
+        // A sequence has its channels last, and its steps count as rows.
+        let sides = input.len() - 1;
+        let x = if sides == 1 { to.graph.transpose(x, &[0, 2, 1]) } else { x.clone() };
+        let parts: Vec<&Edge> = [&x, &weight].into_iter().chain(&bias).collect();
+        let whole = |x: &[usize]| x.iter().map(|&x| x as i64).collect::<Vec<_>>();
+        let each = |name, x: [usize; 2]| Attribute::wholes(name, &whole(&x[..sides]));
+        let pads = [&self.pad()[..sides], &self.pad()[..sides]].concat();
+        let attributes = [
+            each("kernel_shape", self.kernel),
+            each("strides", self.stride),
+            Attribute::wholes("pads", &whole(&pads)),
+            each("dilations", self.dilation),
+            Attribute::whole("group", self.groups as i64),
+        ];
+        let y = to.graph.node("Conv", &parts, attributes);
+        let y = to.activation(self.activation, &y);
+        if sides == 1 { to.graph.transpose(&y, &[0, 2, 1]) } else { y }
+    }
 }
 
 impl fmt::Display for Conv {

@@ -7,6 +7,7 @@ use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// Codes, at most one in each place: a code that training never saw is none, and its row is 0.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +92,23 @@ impl Layer for Embedding {
     }
 }
 
+impl Embedding {
+    /// The rows of whole numbers; −1 is the row behind the last one, all zeros.
+    fn export_rows(&self, to: &mut Exporter<'_>, codes: &Edge) -> Edge {
+        let (name, numbers) = to.numbers(self.weight);
+        let mut table = numbers.to_vec();
+        table.resize(table.len() + self.width, 0.0);
+        let table = to.graph.constant(name, &[table.len() / self.width, self.width], &table);
+        to.graph.node("Gather", &[&table, codes], [Attribute::whole("axis", 0)])
+    }
+}
+
+impl Export for Embedding {
+    fn export(&self, to: &mut Exporter<'_>, codes: &Edge, _: Shape) -> Edge {
+        self.export_rows(to, codes)
+    }
+}
+
 impl fmt::Display for Embedding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "embedding({})", self.width)
@@ -135,6 +153,27 @@ impl Layer for EmbeddingBag {
         let bags = &run.bags[self.table.column];
         let table = run.tape.param_at(self.table.weight.index());
         run.tape.embedding_bag(table, &bags.codes, &bags.rows, self.mean)
+    }
+}
+
+impl Export for EmbeddingBag {
+    /// Means over all steps, those of −1 being 0: times the steps they are sums; over the share of other codes, means of those.
+    fn export(&self, to: &mut Exporter<'_>, codes: &Edge, input: Shape) -> Edge {
+        let rows = self.table.export_rows(to, codes);
+        let (graph, steps) = (&mut *to.graph, input[0] as f32);
+        let along = |keep: i64| [Attribute::wholes("axes", &[1]), Attribute::whole("keepdims", keep)];
+        let mean = graph.node("ReduceMean", &[&rows], along(0));
+        if !self.mean {
+            let steps = graph.scalar(steps);
+            return graph.node("Mul", &[&mean, &steps], []);
+        }
+        let numbers = graph.node("Cast", &[codes], [Attribute::whole("to", 1)]);
+        let (one, least) = (graph.scalar(1.0f32), graph.scalar(1.0 / steps));
+        let above = graph.node("Add", &[&numbers, &one], []);
+        let known = graph.node("Min", &[&above, &one], []);
+        let share = graph.node("ReduceMean", &[&known], along(1));
+        let share = graph.node("Max", &[&share, &least], []);
+        graph.node("Div", &[&mean, &share], [])
     }
 }
 

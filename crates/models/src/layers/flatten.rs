@@ -5,6 +5,7 @@ use std::fmt;
 use thalweg_autodiff::{Number, Shape, Var};
 
 use super::{Declare, Entry, Layer, Misfit, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `[a, b, ..] → [a·b·..]`: of an image, channel by channel, each row by row.
 #[derive(Clone, Debug)]
@@ -22,6 +23,12 @@ impl Layer for Flatten {
             _ => x,
         };
         run.tape.reshape(x, [shape[0], shape[1..].iter().product()])
+    }
+}
+
+impl Export for Flatten {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        to.graph.node("Flatten", &[x], [Attribute::whole("axis", 1)])
     }
 }
 

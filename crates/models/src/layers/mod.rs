@@ -36,6 +36,8 @@ use thalweg_autodiff::{Number, Shape, Tape, Var};
 use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::Hyper;
 
+use crate::onnx::{Edge, Export, Exporter};
+
 pub use self::activation::Activation;
 pub use self::batch_norm::BatchNorm;
 pub use self::checkpoint::Checkpoint;
@@ -129,7 +131,7 @@ pub const ALL: &[Entry] = &[
     activation::LEAKY_RELU,
 ];
 
-/// Any of the layers, and [`Layer`] for all of them.
+/// Any of the layers, and [`Layer`] and [`Export`] for all of them.
 macro_rules! modules {
     ($($name:ident: $doc:literal),* $(,)?) => {
         /// Any layer.
@@ -143,6 +145,11 @@ macro_rules! modules {
             }
             fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
                 match self { $(Module::$name(layer) => layer.forward(run, x),)* }
+            }
+        }
+        impl Export for Module {
+            fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+                match self { $(Module::$name(layer) => layer.export(to, x, input),)* }
             }
         }
         impl fmt::Display for Module {

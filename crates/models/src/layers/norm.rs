@@ -7,6 +7,7 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Kind};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// What a norm runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,48 @@ impl Layer for Norm {
             }
             Over::Groups(groups) => tape.group_norm(x, groups, weight, bias, eps),
             _ => tape.layer_norm(x, weight, bias, eps),
+        }
+    }
+}
+
+impl Export for Norm {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        // Files hold f32: its own epsilon where none is given.
+        let own = self.eps.unwrap_or(f64::from(f32::EPSILON));
+        let eps = || Attribute::number("epsilon", own);
+        match self.over {
+            Over::Row => {
+                let (weight, bias) = (to.parameter(self.weight), to.parameter(self.bias));
+                let axis = Attribute::whole("axis", -1);
+                to.graph.node("LayerNormalization", &[x, &weight, &bias], [axis, eps()])
+            }
+            Over::RootMeanSquare => {
+                let weight = to.parameter(self.weight);
+                let graph = &mut *to.graph;
+                let square = graph.node("Mul", &[x, x], []);
+                let mean = graph.node("ReduceMean", &[&square], [Attribute::wholes("axes", &[-1])]);
+                let eps = graph.scalar(own as f32);
+                let mean = graph.node("Add", &[&mean, &eps], []);
+                let root = graph.node("Sqrt", &[&mean], []);
+                let y = graph.node("Div", &[x, &root], []);
+                graph.node("Mul", &[&y, &weight], [])
+            }
+            Over::Groups(groups) => {
+                // Each group is an instance's channel; gain and shift belong to the true ones.
+                let mut gains = vec![1; input.len()];
+                gains[0] = input[0];
+                let weight = to.reshaped(self.weight, &gains);
+                let bias = to.reshaped(self.bias, &gains);
+                let graph = &mut *to.graph;
+                let one = graph.constant("ones", &[groups], &vec![1.0f32; groups]);
+                let zero = graph.constant("zeros", &[groups], &vec![0.0f32; groups]);
+                let runs = graph.reshape(x, &[0, groups as i64, (input.count() / groups) as i64]);
+                let y = graph.node("InstanceNormalization", &[&runs, &one, &zero], [eps()]);
+                let shape: Vec<i64> = [0].into_iter().chain(input.iter().map(|&size| size as i64)).collect();
+                let y = graph.reshape(&y, &shape);
+                let y = graph.node("Mul", &[&y, &weight], []);
+                graph.node("Add", &[&y, &bias], [])
+            }
         }
     }
 }

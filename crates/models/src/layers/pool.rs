@@ -10,6 +10,7 @@ use thalweg_core::hyper::{Hyper, Range};
 
 use super::conv::{self, POINTS, windows};
 use super::{Declare, Entry, Layer, Misfit, Module, Reader, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// What is taken of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,31 @@ impl Layer for Pool {
     }
 }
 
+impl Export for Pool {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        // A sequence has its channels last, and its steps count as rows.
+        let sides = input.len() - 1;
+        let x = if sides == 1 { to.graph.transpose(x, &[0, 2, 1]) } else { x.clone() };
+        let whole = |x: &[usize]| x.iter().map(|&x| x as i64).collect::<Vec<_>>();
+        let each = |name, x: [usize; 2]| Attribute::wholes(name, &whole(&x[..sides]));
+        let pads = [&self.padding[..sides], &self.padding[..sides]].concat();
+        let mut attributes = vec![
+            each("kernel_shape", self.size),
+            each("strides", self.stride),
+            Attribute::wholes("pads", &whole(&pads)),
+        ];
+        let name = match self.taking {
+            Taking::Max => "MaxPool",
+            Taking::Mean => {
+                attributes.push(Attribute::whole("count_include_pad", 1));
+                "AveragePool"
+            }
+        };
+        let y = to.graph.node(name, &[&x], attributes);
+        if sides == 1 { to.graph.transpose(&y, &[0, 2, 1]) } else { y }
+    }
+}
+
 impl Pool {
     fn name(&self) -> &'static str {
         if self.taking == Taking::Max { "pool" } else { "avgpool" }
@@ -158,6 +184,13 @@ impl Layer for GlobalPool {
             _ => x,
         };
         tape.mean_axis(x, 1)
+    }
+}
+
+impl Export for GlobalPool {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let axes: &[i64] = if input.len() == 3 { &[2, 3] } else { &[1] };
+        to.graph.node("ReduceMean", &[x], [Attribute::wholes("axes", axes), Attribute::whole("keepdims", 0)])
     }
 }
 

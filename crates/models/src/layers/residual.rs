@@ -6,6 +6,7 @@ use thalweg_autodiff::{Number, Shape, Var};
 use thalweg_core::expr::{ExprError, Value};
 
 use super::{Conv, Declare, Dense, Entry, Item, Layer, Misfit, Module, Reader, Run, Sequential};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// `y = body(x) + x`. He et al. 2016, <https://arxiv.org/abs/1512.03385>. Where the body changes the shape, x passes a linear map
 /// without bias first: a convolution by one point with the stride that fits, or a dense layer.
@@ -70,6 +71,18 @@ impl Layer for Residual {
             true => run.tape.add_relu(y, around),
             false => run.tape.add(y, around),
         }
+    }
+}
+
+impl Export for Residual {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let y = to.within("body", |to| self.body.export(to, x, input));
+        let around = match &self.shortcut {
+            Some(module) => to.within("shortcut", |to| module.export(to, x, input)),
+            None => x.clone(),
+        };
+        let y = to.graph.node("Add", &[&y, &around], []);
+        if self.relu { to.graph.node("Relu", &[&y], []) } else { y }
     }
 }
 

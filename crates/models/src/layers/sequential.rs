@@ -5,6 +5,7 @@ use thalweg_core::expr::Span;
 
 use super::declare::check_row;
 use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// A layer in a list.
 #[derive(Clone, Debug)]
@@ -13,12 +14,14 @@ pub struct Item {
     pub module: Module,
     /// Where its call stands in the expression; nowhere, if it was added.
     pub span: Span,
+    /// The shape of its results for one row, once it was built.
+    output: Shape,
 }
 
 impl Item {
     /// A layer whose call stands there.
     pub fn new(module: impl Into<Module>, span: Span) -> Self {
-        Self { module: module.into(), span }
+        Self { module: module.into(), span, output: Shape::SCALAR }
     }
 }
 
@@ -82,18 +85,20 @@ impl Sequential {
         while i < self.items.len() {
             if let Some(module) = missing(&self.items[i].module, shape, declare.tokens()) {
                 let span = self.items[i].span;
-                self.items.insert(i, Item { module, span });
+                self.items.insert(i, Item::new(module, span));
             }
-            let Item { module, span } = &mut self.items[i];
+            let Item { module, span, output } = &mut self.items[i];
             let placed = |misfit: Misfit| Misfit { span: misfit.span.or(Some(*span)), ..misfit };
             i += 1;
             if let Module::Checkpoint(part) = module {
                 (shape, number) = part.body_mut().build_from(declare, shape, number).map_err(placed)?;
+                *output = shape;
                 continue;
             }
             let (place, before) = (number.to_string(), declare.counts());
             let built = declare.within(&place, |declare| module.build(declare, shape));
             shape = built.and_then(|shape| check_row(shape).map(|()| shape)).map_err(placed)?;
+            *output = shape;
             declare.row(&place, &module.to_string(), &shape, before);
             number += 1;
         }
@@ -111,6 +116,17 @@ impl Layer for Sequential {
             let Run { tape, statistics, bags, seed } = run;
             let (statistics, bags, seed) = (*statistics, *bags, *seed);
             x = tape.scope(|tape| item.module.forward(&mut Run { tape, statistics, bags, seed }, x));
+        }
+        x
+    }
+}
+
+impl Export for Sequential {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let (mut x, mut shape) = (x.clone(), input);
+        for (i, item) in self.items.iter().enumerate() {
+            x = to.within(&i.to_string(), |to| item.module.export(to, &x, shape));
+            shape = item.output;
         }
         x
     }

@@ -8,10 +8,12 @@ use thalweg_core::Kind;
 use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
 
+use super::dense::export_map;
 use super::{
     Checkpoint, Declare, Dense, Embedding, Entry, Init, Item, Layer, Misfit, Module, Norm, Over, Place,
     Reader, Run, Sequential,
 };
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `y = x + weight`, `weight [steps, d]`, standard normal at the start: a vector for each place of a sequence.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,13 @@ impl Layer for Position {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let weight = run.tape.param_at(self.weight.index());
         run.tape.add(x, weight)
+    }
+}
+
+impl Export for Position {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        let weight = to.parameter(self.weight);
+        to.graph.node("Add", &[x, &weight], [])
     }
 }
 
@@ -175,6 +184,46 @@ impl Layer for Block {
         let y = self.linear[1].forward(run, y);
         let y = run.tape.dropout(y, self.dropout, run.seed);
         run.tape.add(x, y)
+    }
+}
+
+impl Export for Block {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let y = to.within("norm1", |to| self.norm[0].export(to, x, input));
+        let y = to.within("self_attn", |to| self.export_attention(to, &y, input));
+        let x = to.graph.node("Add", &[x, &y], []);
+        let y = to.within("norm2", |to| self.norm[1].export(to, &x, input));
+        let y = to.within("linear1", |to| self.linear[0].export(to, &y, input));
+        let y = to.within("linear2", |to| self.linear[1].export(to, &y, input.with_last(self.linear[0].out)));
+        to.graph.node("Add", &[&x, &y], [])
+    }
+}
+
+impl Block {
+    /// What `attend` computes: `softmax(q·kᵀ/√(d/heads) + mask)·v` for each head.
+    fn export_attention(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let (t, d, width) = (input[0], input[1], input[1] / self.heads);
+        let [w, b] = self.in_proj;
+        let all = export_map(to, x, input, w, Some(b));
+        let graph = &mut *to.graph;
+        let all = graph.reshape(&all, &[0, t as i64, 3, self.heads as i64, width as i64]);
+        let all = graph.transpose(&all, &[2, 0, 3, 1, 4]);
+        let [q, k, v] = [0, 1, 2].map(|i| graph.select(&all, 0, i));
+        let k = graph.transpose(&k, &[0, 1, 3, 2]);
+        let scores = graph.node("MatMul", &[&q, &k], []);
+        let scale = graph.scalar((1.0 / (width as f64).sqrt()) as f32);
+        let mut scores = graph.node("Mul", &[&scores, &scale], []);
+        if self.causal {
+            let mask = to.causal_mask(t);
+            scores = to.graph.node("Add", &[&scores, &mask], []);
+        }
+        let graph = &mut *to.graph;
+        let p = graph.node("Softmax", &[&scores], [Attribute::whole("axis", -1)]);
+        let y = graph.node("MatMul", &[&p, &v], []);
+        let y = graph.transpose(&y, &[0, 2, 1, 3]);
+        let y = graph.reshape(&y, &[0, t as i64, d as i64]);
+        let [w, b] = self.out_proj;
+        export_map(to, &y, input, w, Some(b))
     }
 }
 

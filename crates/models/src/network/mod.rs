@@ -16,6 +16,7 @@
 //! product of the loss whose gradient was taken last, and keeps nothing.
 
 mod criterion;
+mod export;
 mod objective;
 mod predict;
 mod rows;
@@ -31,6 +32,7 @@ use thalweg_core::expr::{ExprError, Span};
 use thalweg_core::{Float, Layout, Params, Tensor, Threads, pattern};
 
 pub use self::criterion::Criterion;
+pub use self::export::Entrance;
 use self::objective::Lifted;
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
