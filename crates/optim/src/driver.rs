@@ -21,11 +21,11 @@ use crate::rule::{Checked, Rule, When};
 const BLOCK: usize = 512;
 const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
 /// Numbers that are not worth a second thread.
-const ALONE: usize = 1 << 14;
+const ALONE: usize = 1 << 15;
 
 /// Numbers in a task of a thread, of so many in all: a multiple of [`BLOCK`]. Sums are joined task by task, so threads play no part in it.
 fn task_len(total: usize) -> usize {
-    (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 2, 1 << 16)
+    (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 4, 1 << 16)
 }
 
 /// What surrounds the rule: coefficients of one span.
