@@ -44,7 +44,7 @@ P, Z = ctypes.c_void_p, ctypes.c_size_t
 
 
 def library(name, prefix):
-    path = root / f"target/bench/quick/lib{name}.so"
+    path = root / f"target/bench/release/lib{name}.so"
     if not path.exists():
         return None
     lib = ctypes.CDLL(str(path))

@@ -147,6 +147,10 @@ impl<F: Float> Number for Dual<F> {
         self.chain(Elementary::erf(self.value), slope)
     }
     #[inline(always)]
+    fn erf_and_exp(self) -> (Self, Self) {
+        (self.erf(), (-(self * self)).exp())
+    }
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         let y = Elementary::sigmoid(self.value);
         self.chain(y, y * (F::one() - y))

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Debug;
 
-use thalweg_core::gemm::{Finish, Gather, Mat, MatMut, Operand, Packed, gather, gemm};
+use thalweg_core::gemm::{Epilogue, Finish, Gather, Mat, MatMut, Operand, Packed, gather, gemm, gemm_with};
 use thalweg_core::math::Elementary;
 use thalweg_core::{Buffer, Float, Real, Threads};
 
@@ -36,6 +36,8 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
     fn tanh(self) -> Self;
     /// erf x.
     fn erf(self) -> Self;
+    /// erf x and e^(−x²): see [`Elementary::erf_and_exp`].
+    fn erf_and_exp(self) -> (Self, Self);
     /// 1/(1 + e⁻ˣ).
     fn sigmoid(self) -> Self;
     /// ln(1 + eˣ), without overflow.
@@ -49,6 +51,26 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
         beta: Self,
         c: ViewMut<'_, Self>,
     );
+    /// `y ← x·w + bias` by columns, of which the relu if asked for: `x [n, in]`, `w [in, out]`, `y [n, out]` row after row.
+    fn dense(
+        threads: &Threads,
+        x: View<'_, Self>,
+        w: View<'_, Self>,
+        bias: Option<&[Self]>,
+        relu: bool,
+        y: &mut [Self],
+    ) {
+        let out = w.cols;
+        Self::product(threads, Self::one(), x, w, Self::zero(), ViewMut::new(y, x.rows, out));
+        for y in y.chunks_exact_mut(out.max(1)) {
+            if let Some(bias) = bias {
+                y.iter_mut().zip(bias).for_each(|(y, &b)| *y = *y + b);
+            }
+            if relu {
+                y.iter_mut().for_each(|y| *y = Self::select(y.lt(Self::zero()), Self::zero(), *y));
+            }
+        }
+    }
     /// Calls `f` with memory of this thread, of any values: it stays in the thread's cache from call to call.
     fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
     /// A matrix that several products read, as they like it best.
@@ -126,6 +148,24 @@ impl<'a, N> ViewMut<'a, N> {
     }
 }
 
+/// Adds a number to each column, and cuts at 0 if asked to.
+struct Shift<'a, F> {
+    bias: Option<&'a [F]>,
+    relu: bool,
+}
+
+impl<F: Float> Epilogue<F> for Shift<'_, F> {
+    #[inline(always)]
+    fn apply(&self, _: usize, j: usize, c: &mut [F]) {
+        if let Some(bias) = self.bias {
+            c.iter_mut().zip(&bias[j..]).for_each(|(c, &b)| *c += b);
+        }
+        if self.relu {
+            c.iter_mut().for_each(|c| *c = F::select((*c).lt(F::zero()), F::zero(), *c));
+        }
+    }
+}
+
 macro_rules! number {
     ($f:ty) => {
         impl Number for $f {
@@ -155,6 +195,10 @@ macro_rules! number {
                 Elementary::erf(self)
             }
             #[inline(always)]
+            fn erf_and_exp(self) -> (Self, Self) {
+                Elementary::erf_and_exp(self)
+            }
+            #[inline(always)]
             fn sigmoid(self) -> Self {
                 Elementary::sigmoid(self)
             }
@@ -180,6 +224,24 @@ macro_rules! number {
                     Mat::strided(b.data, b.rows, b.cols, b.row, b.col),
                     beta,
                     MatMut::strided(c.data, c.rows, c.cols, c.row, c.col),
+                );
+            }
+            fn dense(
+                threads: &Threads,
+                x: View<'_, $f>,
+                w: View<'_, $f>,
+                bias: Option<&[$f]>,
+                relu: bool,
+                y: &mut [$f],
+            ) {
+                gemm_with(
+                    threads,
+                    1.0,
+                    Mat::strided(x.data, x.rows, x.cols, x.row, x.col),
+                    Operand::Source(&Mat::strided(w.data, w.rows, w.cols, w.row, w.col)),
+                    0.0,
+                    MatMut::new(y, x.rows, w.cols),
+                    &Shift { bias, relu },
                 );
             }
             fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {

@@ -516,6 +516,11 @@ const TABLE: &[Entry] = &[
         let from = if many > 0 { 2 } else { 0 };
         check!([&q[from..], &k[from..], &v[from..]], |t, x| t.attention(x[0], x[1], x[2], causal, None));
     }),
+    ("self_attention", |d| {
+        let (heads, width, n, t) = (d.between(1, 3), d.between(1, 3), d.rows().min(3), d.size());
+        let causal = d.truth();
+        check!([[n, t, 3 * heads * width]], |t, x| t.self_attention(x[0], heads, causal));
+    }),
     ("gru_cell", |d| {
         let (n, i, k) = (d.rows(), d.size(), d.size());
         check!([[n, i], [n, k], [3 * k, i], [3 * k, k], [3 * k], [3 * k]], |t, x| {

@@ -53,7 +53,7 @@ pub(crate) fn places(size: usize, k: usize, stride: usize, padding: usize, dilat
 ///
 /// Backward: `dz = f′(z)∘dy`, `dbias += Σ dz`; `dkernel += Σ dz·x` over the places, gathered from the same image; `dx` is gathered from dz
 /// in a frame of zeros, for each residue of rows and columns modulo the stride by itself, since each has its own points of the kernel.
-/// Saved: z, where f′ needs it.
+/// Saved: f′(z), where it does not follow from y.
 #[derive(Clone, Copy, Debug)]
 struct Conv {
     window: Window,
@@ -410,14 +410,7 @@ impl<N: Number> Op<N> for Conv {
         });
         f.give(matrix);
         f.give(panels);
-        if f.recording && !self.activation.uses_result() {
-            let mut z = f.take(y.len());
-            z.copy_from_slice(y);
-            f.save(0, z);
-        }
-        if !relu {
-            self.activation.apply(work.threads, y);
-        }
+        self.activation.finish(f, y);
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
         let s = Sizes::new(self.window, b.shape(0), b.shape(1));
@@ -494,7 +487,7 @@ impl<N: Number> Op<N> for Conv {
                 dz.fill(N::zero());
                 for (nth_image, dy) in dy.chunks_exact_mut(image).enumerate() {
                     let i = nth * run + nth_image;
-                    activation.times_slope(&Threads::serial(), &saved[i * image..][..image], dy);
+                    activation.times_saved(&Threads::serial(), &saved[i * image..][..image], dy);
                     isa::run(
                         #[inline(always)]
                         || {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use thalweg_autodiff::{Activation as Function, Number, Shape, Var};
+use thalweg_autodiff::{Activation as Function, Number, Shape, Tape, Var};
 use thalweg_core::Kind;
 use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
@@ -109,32 +109,38 @@ impl Block {
         }
     }
 
-    /// Attention of `x [n, t, d]` to itself.
-    fn attend<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
-        let tape = &mut *run.tape;
-        let [n, t, d] = [0, 1, 2].map(|axis| tape.shape(x)[axis]);
-        let [w, b] = self.in_proj.map(|place| tape.param_at(place.index()));
-        let all = tape.dense(x, w, Some(b), Function::Identity);
+    /// The same where shares are left out at random: from the whole matrix of them.
+    fn attend_in_part<N: Number>(&self, tape: &mut Tape<'_, N>, all: Var, seed: u64) -> Var {
+        let [n, t, d] = [0, 1, 2].map(|axis| tape.shape(all)[axis]);
+        let d = d / 3;
         // [n, t, 3, heads, d/heads] → [3, n, heads, t, d/heads]
         let all = tape.reshape(all, [n, t, 3, self.heads, d / self.heads]);
         let all = tape.permute(all, &[2, 0, 3, 1, 4]);
         let [q, k, v] = [0, 1, 2].map(|i| tape.select(all, 0, i));
-        let y = if self.dropout > 0.0 && tape.is_training() {
-            let scores = tape.matmul_of(q, k, [false, true]);
-            let mut scores = tape.scale(scores, 1.0 / ((d / self.heads) as f64).sqrt());
-            if self.causal {
-                let unseen = N::from_f64(f64::NEG_INFINITY);
-                let mask = tape.constant_by([t, t], |i| if i % t > i / t { unseen } else { N::zero() });
-                scores = tape.add(scores, mask);
-            }
-            let shares = tape.softmax(scores);
-            let shares = tape.dropout(shares, self.dropout, run.seed);
-            tape.matmul(shares, v)
-        } else {
-            tape.attention(q, k, v, self.causal, None)
-        };
+        let scores = tape.matmul_of(q, k, [false, true]);
+        let mut scores = tape.scale(scores, 1.0 / ((d / self.heads) as f64).sqrt());
+        if self.causal {
+            let unseen = N::from_f64(f64::NEG_INFINITY);
+            let mask = tape.constant_by([t, t], |i| if i % t > i / t { unseen } else { N::zero() });
+            scores = tape.add(scores, mask);
+        }
+        let shares = tape.softmax(scores);
+        let shares = tape.dropout(shares, self.dropout, seed);
+        let y = tape.matmul(shares, v);
         let y = tape.permute(y, &[0, 2, 1, 3]);
-        let y = tape.reshape(y, [n, t, d]);
+        tape.reshape(y, [n, t, d])
+    }
+
+    /// Attention of `x [n, t, d]` to itself.
+    fn attend<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        let tape = &mut *run.tape;
+        let [w, b] = self.in_proj.map(|place| tape.param_at(place.index()));
+        let all = tape.dense(x, w, Some(b), Function::Identity);
+        let y = if self.dropout > 0.0 && tape.is_training() {
+            self.attend_in_part(tape, all, run.seed)
+        } else {
+            tape.self_attention(all, self.heads, self.causal)
+        };
         let [w, b] = self.out_proj.map(|place| tape.param_at(place.index()));
         tape.dense(y, w, Some(b), Function::Identity)
     }
