@@ -38,7 +38,7 @@ pub use self::activation::Activation;
 pub use self::batch_norm::BatchNorm;
 pub use self::conv::{Conv, Padding};
 pub(crate) use self::declare::check_row;
-pub use self::declare::{Declare, Misfit, Place, Row, Statistics};
+pub use self::declare::{Declare, Misfit, Place, Row, States, Statistics};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
 pub use self::embedding::{Bags, Embedding, default_width};
@@ -74,6 +74,8 @@ pub struct Run<'r, 'a, N: Number> {
     pub bags: &'r [Bags],
     /// The seed of this step's random choices.
     pub seed: u64,
+    /// Where a stretch of the sequence before left the recurrent layers; at zeros, if none.
+    pub states: Option<States<'r, N>>,
 }
 
 /// What the registry says of a layer, or of a name for several.

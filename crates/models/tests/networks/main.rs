@@ -4,3 +4,4 @@ mod common;
 mod learning;
 mod promises;
 mod pytorch;
+mod text;
