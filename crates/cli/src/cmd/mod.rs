@@ -5,6 +5,7 @@ pub mod data;
 pub mod demo;
 pub mod evaluate;
 pub mod fit;
+pub mod generate;
 pub mod inspect;
 pub mod optimizers;
 pub mod predict;

@@ -328,6 +328,17 @@ pub enum TextError {
         /// Symbols in a sequence.
         context: usize,
     },
+    /// No character is frequent enough for a number of its own.
+    #[error(
+        "{}: no character is in the training part {least} times, and rarer ones are not told apart: give a longer text",
+        .file.display()
+    )]
+    AllRare {
+        /// The file.
+        file: PathBuf,
+        /// A character that occurs less often is rare.
+        least: usize,
+    },
     /// A text has more symbols than can be numbered.
     #[error("the text has {found} symbols; at most 4294967295 can be learnt from")]
     TooLong {
