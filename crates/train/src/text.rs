@@ -309,13 +309,17 @@ pub(crate) fn prepare(mut job: Job) -> Result<Prepared, JobError> {
     let mut part = |name: &str, part: &Part, range: &Range<usize>| {
         let codes = match part {
             Part::File(file) => {
-                let (other, said) = Text::read(file).map_err(wrap)?;
-                notes.extend(said.iter().map(|note| format!("{}: {note}", file.display())));
+                let (other, said) = read_for(&vocabulary, file).map_err(wrap)?;
+                notes.extend(said);
                 vocabulary.encode(&other, 0..other.len())
             }
             _ if range.is_empty() => return Ok(None),
             _ => vocabulary.encode(&text, range.clone()),
         };
+        let others = others(&vocabulary, &codes);
+        if others > 0 {
+            notes.push(format!("{others} characters of the {name} part count as \"other\""));
+        }
         Stretch::new(name, codes, context).map(Some).map_err(wrap)
     };
     let valid = part("validation", &job.valid, &parts.valid)?;
@@ -357,6 +361,28 @@ pub(crate) fn prepare(mut job: Job) -> Result<Prepared, JobError> {
 fn epochs(symbols: usize, steps: usize) -> u64 {
     let passes = SEEN.div_ceil(symbols.max(1)).clamp(1, MOST_EPOCHS);
     passes.max(LEAST_STEPS.div_ceil(steps.max(1))) as u64
+}
+
+/// Reads a text for a model with that vocabulary, and what is to be said of it.
+///
+/// # Errors
+/// As [`Text::read`].
+pub fn read_for(vocabulary: &Vocabulary, file: &Path) -> Result<(Text, Vec<String>), TextError> {
+    let (text, said) = Text::read(file)?;
+    let said = match (vocabulary.unit(), text.unit()) {
+        (Unit::Character, Unit::Byte) => vec![format!(
+            "{}: this is not valid UTF-8, and the model knows characters: what is none counts as \"other\"",
+            file.display()
+        )],
+        (Unit::Byte, Unit::Character) => vec![],
+        _ => said.iter().map(|note| format!("{}: {note}", file.display())).collect(),
+    };
+    Ok((text, said))
+}
+
+/// How many symbols are characters that have no number of their own.
+fn others(vocabulary: &Vocabulary, codes: &[u32]) -> usize {
+    codes.iter().filter(|&&code| Some(code) == vocabulary.other()).count()
 }
 
 /// An encoder of no table.
@@ -443,6 +469,8 @@ pub struct Foreseen {
     pub loss: f64,
     /// How many symbols were scored: all but the first.
     pub symbols: usize,
+    /// How many of the text's characters have no number of their own.
+    pub others: usize,
 }
 
 /// Scores a model of text on another text; none if it is not one of text.
@@ -453,10 +481,12 @@ pub fn evaluate(model: &Model, text: &Text) -> Option<Result<Foreseen, TextError
     let (vocabulary, network) = (model.text.as_ref()?, model.network()?);
     let &Input::Tokens { context, .. } = network.input() else { return None };
     let theta = model.narrowed();
-    let stretch = Stretch::new("scored", vocabulary.encode(text, 0..text.len()), context);
+    let codes = vocabulary.encode(text, 0..text.len());
+    let others = others(vocabulary, &codes);
+    let stretch = Stretch::new("scored", codes, context);
     Some(stretch.map(|stretch| {
         let score = stretch.score(network, &theta);
-        Foreseen { score, loss: nats(score), symbols: stretch.targets() }
+        Foreseen { score, loss: nats(score), symbols: stretch.targets(), others }
     }))
 }
 

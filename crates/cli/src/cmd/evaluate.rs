@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use thalweg_core::Threads;
 use thalweg_data::Dataset;
-use thalweg_data::text::{Text, Vocabulary};
+use thalweg_data::text::Vocabulary;
 use thalweg_train::images::read_labelled;
 use thalweg_train::metrics::Metric;
 use thalweg_train::model::Model;
@@ -126,10 +126,16 @@ fn text(
     {
         return Err(Failure::usage(format!("the metric of a model of text is {}", metric.name())));
     }
-    let (text, notes) = Text::read(&args.data).map_err(Failure::run)?;
-    notes.iter().for_each(|note| show::note(&note.to_string()));
+    let (text, notes) = text::read_for(vocabulary, &args.data).map_err(Failure::run)?;
+    notes.iter().for_each(|note| show::note(note));
     let foreseen = text::evaluate(model, &text).transpose().map_err(Failure::run)?;
-    let Some(Foreseen { score, loss, symbols }) = foreseen else { return Ok(()) };
+    let Some(Foreseen { score, loss, symbols, others }) = foreseen else { return Ok(()) };
+    if others > 0 {
+        show::note(&format!(
+            "{} characters that the model does not tell apart count as \"other\"",
+            count(others as u64)
+        ));
+    }
     let mut out = std::io::stdout().lock();
     if args.json {
         let document = json!({
@@ -150,6 +156,7 @@ fn text(
             "stop": model.training.stop,
             "seconds": began.elapsed().as_secs_f64(),
             "rows": symbols,
+            "others": others,
             "run": args.model,
         });
         serde_json::to_writer(&mut out, &document)?;

@@ -73,6 +73,15 @@ fn a_text_is_fitted_scored_and_looked_at() {
     assert_eq!(scored["loss"], run["test_loss"]);
     assert_eq!(scored["rows"], test - 1);
     assert!(scene.ok("evaluate run part.txt").out.contains("bits per character"));
+    // Characters that training never saw are counted, and said.
+    assert_eq!(scored["others"], 0);
+    scene.write("new.txt", b"the cat sees Q\xff a dog");
+    let done = scene.ok("evaluate run new.txt");
+    assert!(
+        done.err.contains("new.txt: this is not valid UTF-8") && done.err.contains("2 characters"),
+        "{}",
+        done.err
+    );
     // A part of its own gives the same score, by a model that saw more of the rest.
     let other = scene.json(&format!("{FIT} --test part.txt --out other --json -q"));
     assert_eq!(other["rows"]["test"], test);
