@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from command import CLASSES, DATA, NUMBERS, thalweg
+from command import CLASSES, DATA, NUMBERS, ROOT, thalweg
 
 MODELS = ["linear", "mlp(16, 8, dropout=0.2)", "batchnorm dense(12) gelu residual(dense(12), layernorm, silu) dense(6) tanh"]
 #: Linear models are computed in double on both sides; networks in float, in another order of sums.
@@ -263,3 +263,28 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
         train(run, "mlp(8)", DATA / "penguins.csv", "--target", "species", "--threads", threads)
         thalweg("export", run, "--onnx", run / "model.onnx")
     assert (runs[0] / "model.onnx").read_bytes() == (runs[1] / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("model", ["gru(24)", "transformer(d=16, heads=2, layers=2)"])
+def test_text(model, tmp_path):
+    """Bits per character from the file's probabilities are those that `thalweg evaluate` says: of windows of 16 that begin 8 apart."""
+    book = (ROOT / "LICENSE-APACHE").read_text()
+    (tmp_path / "book.txt").write_text(book[:8000])
+    (tmp_path / "part.txt").write_text(book[8000:9001])
+    run = tmp_path / "run"
+    thalweg("fit", tmp_path / "book.txt", "--model", model, "--context", 16, "--epochs", 3, "--out", run, "--no-report", "-q")
+    session = export(run, tmp_path / "model.onnx")
+    characters = session.get_modelmeta().custom_metadata_map["characters"]
+    numbers = {c: i for i, c in enumerate(characters)}
+    codes = np.array([numbers.get(c, len(characters)) for c in book[8000:9001]], np.int64)
+    starts = range(0, len(codes) - 1 - 8, 8)
+    windows = np.stack([np.pad(codes[i : i + 16], (0, max(0, i + 16 - len(codes)))) for i in starts])
+    probabilities = session.run(["probabilities"], {"tokens": windows})[0]
+    bits = []
+    for start, of in zip(starts, probabilities, strict=True):
+        for place in range(0 if start == 0 else 8, 16):
+            if start + place + 1 < len(codes):
+                bits.append(-np.log2(of[place, codes[start + place + 1]]))
+    assert len(bits) == len(codes) - 1
+    said = json.loads(thalweg("evaluate", run, tmp_path / "part.txt", "--json"))
+    np.testing.assert_allclose(np.mean(bits), said["score"], rtol=1e-5)

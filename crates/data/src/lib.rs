@@ -62,7 +62,6 @@ mod pages;
 mod pixels;
 mod resize;
 mod scan;
-mod sequences;
 mod sniff;
 mod source;
 mod split;

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn write(case: &Case, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let (network, theta) = case.build();
-    let exported = network.to_onnx(&theta)?;
+    let exported = network.to_onnx(&theta, &[])?;
     let (rows, none) = (rows(case), [0.0f32; ROWS]);
     let places = ROWS * network.places();
     let mut scores = vec![0.0f32; places * network.outputs()];

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod demo;
 mod event;
 mod fit;
+pub mod generate;
 pub mod images;
 pub mod job;
 pub mod metrics;
@@ -17,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod score;
 mod stop;
+pub mod text;
 
 pub use event::{EpochRecord, Event, Observer, StepRecord};
 pub use fit::{Divergence, FitError, FitOptions, Fitted, Kept, Task, Valid, fit};

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Batch, Layout, Objective, Params, Threads};
-use thalweg_data::{BatchSize, Batches, Code, Dataset, Encoder, ImageEncoder};
+use thalweg_data::{BatchSize, Batches, Code, DataError, Dataset, Encoder, ImageEncoder};
 use thalweg_models::losses;
 use thalweg_models::network::{Input, Network, NetworkError, Output};
 use thalweg_models::saved::{self, Parameters};
@@ -17,6 +17,7 @@ use crate::fit::{Fitted, Kept, Task, Valid, fit};
 use crate::job::{JobError, Outcome, Prepared, TrainOptions};
 use crate::model::{Form, Model, network_responses};
 use crate::observers::History;
+use crate::text::Stretch;
 
 /// Parameters of a network at most: 8 GiB, of which training takes several times as much.
 const MOST_PARAMETERS: usize = 1 << 31;
@@ -46,7 +47,7 @@ struct Statistics<'a> {
 
 impl<'a> Statistics<'a> {
     fn new(network: &'a Network<f32>, train: Batch<'a, f32>, batch: usize, seed: u64) -> Self {
-        let mut order: Vec<u32> = (0..train.len() as u32).collect();
+        let mut order = train.index.map_or_else(|| (0..train.len() as u32).collect(), <[u32]>::to_vec);
         Stream::new(seed, Purpose::Shuffle, u64::MAX).shuffle(&mut order);
         // Batches of about one size: each counts the same.
         let batch = train.len().div_ceil(train.len().div_ceil(batch.max(1)).max(1)).max(1);
@@ -96,11 +97,15 @@ impl Prepared {
                 ))),
             };
         };
-        let input = match &self.images {
-            Some(images) => image_input(images),
-            None => table_input(&self.encoder),
+        let input = match (&self.images, &self.text) {
+            (Some(images), _) => image_input(images),
+            (None, Some(text)) => text.input(),
+            (None, None) => table_input(&self.encoder),
         };
-        let output = Output::Row(self.loss.outputs(self.classes().len()));
+        let output = match &self.text {
+            Some(_) => Output::NextToken,
+            None => Output::Row(self.loss.outputs(self.classes().len())),
+        };
         let mut network = Network::new(spec, input, output, self.loss, self.job.seed).map_err(at_data)?;
         if let Some(pattern) = &self.job.freeze {
             network = network.freeze(pattern).map_err(at_data)?;
@@ -136,28 +141,36 @@ impl Prepared {
         observers: &mut [&mut dyn Observer],
         interrupt: &AtomicBool,
     ) -> Result<Outcome, JobError> {
-        let rows = self.train.len();
         let train: Dataset<f32> = self.train.cast();
         let valid: Option<Dataset<f32>> = self.valid.as_ref().map(Dataset::cast);
-        let mut batches = Batches::new(rows, batch.of(rows), self.job.seed, true);
+        let (rows, text) = (self.rows(), self.text.as_ref());
+        let mut batches = match text {
+            Some(text) => text.batches(batch.of(rows), self.job.seed).map_err(DataError::from)?,
+            None => Batches::new(rows, batch.of(rows), self.job.seed, true),
+        };
         let horizon = Horizon { steps: self.steps(batch), per_epoch: batches.per_epoch() as u64 };
         let setup =
             Setup { horizon, threads: options.threads.clone(), decay_biases: false, ..Setup::default() };
         let mut optimizer =
             plan.build::<f32>(network.layout(), &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
+        let foreseen = text.and_then(|text| text.valid.as_ref());
         let score = |theta: &Params<f32>| match (&self.valid, &valid) {
+            _ if foreseen.is_some() => foreseen.map_or(f64::NAN, |valid| valid.score(&network, theta).value),
             (Some(own), Some(single)) => {
                 let responses = network_responses(&network, theta, single, &self.encoder);
                 crate::model::judged(&self.encoder, responses, own).score(self.metric).value
             }
             _ => f64::NAN,
         };
-        let kept = Statistics::new(&network, train.batch(), batch.of(rows), self.job.seed);
+        let all = text.map_or_else(|| train.batch(), |text| text.train.batch());
+        let kept = Statistics::new(&network, all, batch.of(rows), self.job.seed);
         let task = Task {
             objective: &network,
-            train: train.batch(),
-            valid: valid.as_ref().map(|valid| Valid { batch: valid.batch(), score: &score }),
+            train: all,
+            valid: (foreseen.map(Stretch::batch))
+                .or_else(|| valid.as_ref().map(Dataset::batch))
+                .map(|batch| Valid { batch, score: &score }),
             interrupt,
             kept: Some(&kept),
         };
@@ -183,6 +196,7 @@ impl Prepared {
         let model = Model {
             encoder: self.encoder.clone(),
             images: self.images.clone(),
+            text: text.map(|text| text.vocabulary.clone()),
             form: Form::Network(Box::new(network)),
             params: fitted.params.clone(),
             training: saved::Training::default(),

@@ -404,6 +404,7 @@ fn the_report_of_a_fit_draws_what_the_run_did() {
         loss: None,
         model: None,
         freeze: None,
+        context: None,
         intercept: true,
         l1: 0.0,
         l2: None,

@@ -14,5 +14,6 @@ mod networks;
 mod predicting;
 mod reading;
 mod same_bits;
+mod texts;
 mod weights;
 mod wrong_usage;

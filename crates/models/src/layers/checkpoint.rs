@@ -39,8 +39,13 @@ impl Layer for Checkpoint {
         self.body_mut().build(declare, input)
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
+        if run.states.is_some() {
+            // One stretch of a sequence, without gradients: nothing is worked out twice.
+            return self.body.forward(run, x);
+        }
         let (body, statistics, bags, seed) = (Arc::clone(&self.body), run.statistics, run.bags, run.seed);
-        run.tape.checkpoint(move |tape| body.forward(&mut Run { tape, statistics, bags, seed }, x))
+        run.tape
+            .checkpoint(move |tape| body.forward(&mut Run { tape, statistics, bags, seed, states: None }, x))
     }
 }
 

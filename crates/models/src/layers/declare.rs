@@ -40,6 +40,27 @@ impl<'a, N> Statistics<'a, N> {
     }
 }
 
+/// What recurrent layers carry from one stretch of a sequence to the next, layer by layer in the order in which they run.
+#[derive(Debug)]
+pub struct States<'r, N> {
+    /// All of it.
+    pub(crate) numbers: &'r mut [N],
+    /// Where that of the next layer begins.
+    pub(crate) at: &'r Cell<usize>,
+}
+
+impl<N> States<'_, N> {
+    /// The next `len` numbers.
+    pub fn next(&mut self, len: usize) -> &mut [N] {
+        let start = self.at.replace(self.at.get() + len);
+        &mut self.numbers[start..start + len]
+    }
+    /// The same, for a shorter time.
+    pub fn reborrow(&mut self) -> States<'_, N> {
+        States { numbers: self.numbers, at: self.at }
+    }
+}
+
 /// Refuses rows of a shape that nobody can compute with.
 ///
 /// # Errors

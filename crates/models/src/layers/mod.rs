@@ -43,7 +43,7 @@ pub use self::batch_norm::BatchNorm;
 pub use self::checkpoint::Checkpoint;
 pub use self::conv::{Conv, Padding};
 pub(crate) use self::declare::check_row;
-pub use self::declare::{Declare, Misfit, Place, Row, Statistics};
+pub use self::declare::{Declare, Misfit, Place, Row, States, Statistics};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
 pub use self::embedding::{Bags, Embedding, EmbeddingBag, default_width};
@@ -80,6 +80,8 @@ pub struct Run<'r, 'a, N: Number> {
     pub bags: &'a [Bags],
     /// The seed of this step's random choices.
     pub seed: u64,
+    /// Where a stretch of the sequence before left the recurrent layers; at zeros, if none.
+    pub states: Option<States<'r, N>>,
 }
 
 /// What the registry says of a layer, or of a name for several.

@@ -28,7 +28,7 @@ impl Cell {
     }
 }
 
-/// `[steps, in] → [steps, width]`: the states after each step, from a state of zeros. `weight_ih_l0 [g·width, in]`,
+/// `[steps, in] → [steps, width]`: the states after each step, from a state of zeros, or where a [stretch before](super::States) left it. `weight_ih_l0 [g·width, in]`,
 /// `weight_hh_l0 [g·width, width]`, biases `[g·width]` of both, g = 3 or 4 gates in PyTorch's order, all uniform on ±1/√width at the
 /// start.
 #[derive(Clone, Debug)]
@@ -45,6 +45,10 @@ impl Recurrent {
     /// A state of `width` numbers.
     pub fn new(cell: Cell, width: usize) -> Self {
         Self { cell, width, weights: [Place::default(); 2], biases: [Place::default(); 2] }
+    }
+    /// The numbers that it carries from step to step: of an LSTM, the memory of the cell behind its state.
+    pub fn state(&self) -> usize {
+        if self.cell == Cell::Gru { self.width } else { 2 * self.width }
     }
 }
 
@@ -67,8 +71,16 @@ impl Layer for Recurrent {
         let [n, steps, _] = [0, 1, 2].map(|axis| tape.shape(x)[axis]);
         let w = self.weights.map(|place| tape.param_at(place.index()));
         let biases = Some(self.biases.map(|place| tape.param_at(place.index())));
-        let mut h = tape.full(N::zero(), [n, self.width]);
-        let mut c = h;
+        let mut carried = run.states.as_mut().map(|states| states.next(n * self.state()));
+        let [mut h, mut c] = match carried.as_deref() {
+            None => [tape.full(N::zero(), [n, self.width]); 2],
+            // For a GRU the second half is empty.
+            Some(numbers) => {
+                let (h, c) = numbers.split_at(n * self.width);
+                let h = tape.constant(h, [n, self.width]);
+                [h, if c.is_empty() { h } else { tape.constant(c, [n, self.width]) }]
+            }
+        };
         // Place 0 holds the states that were joined before.
         let mut states = [h; JOINED];
         let mut waiting = 0;
@@ -83,6 +95,13 @@ impl Layer for Recurrent {
             if waiting == JOINED {
                 states[0] = join(tape, &states);
                 waiting = 1;
+            }
+        }
+        if let Some(numbers) = &mut carried {
+            let (to_h, to_c) = numbers.split_at_mut(n * self.width);
+            to_h.copy_from_slice(tape.value(h));
+            if !to_c.is_empty() {
+                to_c.copy_from_slice(tape.value(c));
             }
         }
         join(tape, &states[..waiting])

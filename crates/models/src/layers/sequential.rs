@@ -4,7 +4,9 @@ use thalweg_autodiff::{Activation as Function, Number, Shape, Var};
 use thalweg_core::expr::Span;
 
 use super::declare::check_row;
-use super::{Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Run, default_width};
+use super::{
+    Declare, Embedding, Flatten, Last, Layer, Misfit, Module, Norm, Over, Run, States, default_width,
+};
 use crate::onnx::{Edge, Export, Exporter};
 
 /// A layer in a list.
@@ -41,6 +43,19 @@ impl Sequential {
     /// Adds a layer that no expression names.
     pub fn push(&mut self, module: impl Into<Module>) {
         self.items.push(Item::new(module, Span::default()));
+    }
+
+    /// How many numbers of state its recurrent layers carry from step to step, where every result of a step takes these and that
+    /// step alone; none where a layer looks at other steps.
+    pub fn state(&self) -> Option<usize> {
+        let of = |item: &Item| match &item.module {
+            Module::Recurrent(layer) => Some(layer.state()),
+            Module::Residual(layer) => layer.body.state(),
+            Module::Embedding(_) | Module::Dense(_) | Module::Activation(_) | Module::Dropout(_) => Some(0),
+            Module::Norm(Norm { over: Over::Row | Over::RootMeanSquare, .. }) => Some(0),
+            _ => None,
+        };
+        self.items.iter().map(of).sum()
     }
 
     /// Gives each activation behind a linear map or convolution to that layer.
@@ -113,9 +128,12 @@ impl Layer for Sequential {
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, mut x: Var) -> Var {
         for item in &self.items {
-            let Run { tape, statistics, bags, seed } = run;
+            let Run { tape, statistics, bags, seed, states } = run;
             let (statistics, bags, seed) = (*statistics, *bags, *seed);
-            x = tape.scope(|tape| item.module.forward(&mut Run { tape, statistics, bags, seed }, x));
+            x = tape.scope(|tape| {
+                let states = states.as_mut().map(States::reborrow);
+                item.module.forward(&mut Run { tape, statistics, bags, seed, states }, x)
+            });
         }
         x
     }

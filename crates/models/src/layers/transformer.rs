@@ -23,6 +23,13 @@ pub struct Position {
     steps: Option<usize>,
 }
 
+impl Position {
+    /// The steps that an expression asks for, if any.
+    pub fn steps(&self) -> Option<usize> {
+        self.steps
+    }
+}
+
 impl Layer for Position {
     fn build(&mut self, declare: &mut Declare, input: Shape) -> Result<Shape, Misfit> {
         let &[steps, width] = &input[..] else {

@@ -45,14 +45,14 @@ impl<F: Float + Number> Network<F> {
 
     /// The network alone as an ONNX file. What goes in is `numbers` (float, as in [`Entrance`]) and `codes` (int64: of a table `[n, columns]`, each
     /// counted from 0 in its own column, −1 unseen), or `images`, `sequences`, `tokens`; what comes out is `scores`, and what they mean under the loss:
-    /// `probabilities [n, classes]` or `prediction [n]`.
+    /// `probabilities [n, classes]` or `prediction [n]`. The properties are names and texts that go with the file.
     ///
     /// # Errors
     /// [`OnnxError`].
     ///
     /// # Panics
     /// When the parameters are another network's.
-    pub fn to_onnx(&self, theta: &Params<F>) -> Result<Exported, OnnxError> {
+    pub fn to_onnx(&self, theta: &Params<F>, properties: &[(&str, &str)]) -> Result<Exported, OnnxError> {
         let mut graph = Graph::default();
         let entrance = self.entrance(&mut graph);
         let z = self.export(&mut graph, theta, entrance);
@@ -71,7 +71,7 @@ impl<F: Float + Number> Network<F> {
             let doc = if loss.task() == Task::Count { "the expected count" } else { "the prediction" };
             graph.output("prediction", Type::Float, &shape, doc, &prediction);
         }
-        graph.finish(&format!("{} under {loss}", self.spec), &[])
+        graph.finish(&format!("{} under {loss}", self.spec), properties)
     }
 
     /// Inputs for all that the network takes.

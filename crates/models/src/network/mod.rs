@@ -69,7 +69,8 @@ pub enum Input {
         /// Numbers of a step.
         features: usize,
     },
-    /// Sequences of tokens: `codes [n, context]`, or `[n, context + 1]` where the next token is predicted.
+    /// Sequences of tokens: `codes [n, context]`, or `[n, context + 1]` where the next token is predicted. Or a text, of which every
+    /// token is a row, `codes [n, 1]`: a row then goes on through the tokens behind it, which must be there.
     Tokens {
         /// How many tokens there are.
         vocabulary: usize,
@@ -400,6 +401,11 @@ impl<F: Float + Number> Network<F> {
     /// The most numbers that one loss, gradient or prediction held at a time so far, parameters and rows left out.
     pub fn peak(&self) -> usize {
         self.work().workspace.pool().peak()
+    }
+    /// How many numbers of state it carries from step to step of a sequence, where that and the next step are all that a result takes:
+    /// those of its recurrent layers. None where a result takes more, as attention does. See [`Network::advance`].
+    pub fn state(&self) -> Option<usize> {
+        self.layers.state()
     }
     /// Gradients taken so far: with the seed, what dropout draws from.
     pub fn steps(&self) -> u64 {

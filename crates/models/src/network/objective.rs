@@ -7,14 +7,16 @@ use std::sync::atomic::Ordering;
 use thalweg_autodiff::{CrossEntropy, Dual, Number, Tape, Var, Workspace};
 use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Threads, Total};
 
-use super::{Network, Output, Work};
-use crate::layers::{Bags, Layer, Run, Statistics};
+use super::{Input, Network, Output, Work};
+use crate::layers::{Bags, Layer, Run, States, Statistics};
 use crate::losses::Loss;
 
 /// Rows of one tape that records.
 const TRAINING_ROWS: usize = 1024;
 /// Rows of one tape that does not.
-pub(super) const EVALUATION_ROWS: usize = 256;
+const EVALUATION_ROWS: usize = 256;
+/// Outputs of one tape, where each token of a row has some: a large vocabulary makes many.
+const OUTPUTS: usize = 1 << 24;
 
 impl<F: Float + Number> Network<F> {
     /// The outputs of gathered rows, `[n, outputs]`; for next tokens, `[n·context, outputs]`.
@@ -27,12 +29,27 @@ impl<F: Float + Number> Network<F> {
         kept: Kept<'a, N>,
         seed: u64,
     ) -> Var {
+        self.forward_from(tape, dense, bags, count, kept, seed, None)
+    }
+
+    /// The same, from where a stretch before left the recurrent layers.
+    #[allow(clippy::too_many_arguments, reason = "what a row is, and what belongs to it")]
+    pub(super) fn forward_from<'a, N: Number>(
+        &'a self,
+        tape: &mut Tape<'a, N>,
+        dense: &'a [N],
+        bags: &'a [Bags],
+        count: usize,
+        kept: Kept<'a, N>,
+        seed: u64,
+        states: Option<States<'_, N>>,
+    ) -> Var {
         let numbers = self.input.widths().0;
         let mut x = tape.input(dense, [count, numbers]);
         let Kept { numbers: kept, share } = kept;
         let kept = Cell::from_mut(kept).as_slice_of_cells();
         let statistics = Statistics { numbers: kept, starts: &self.statistic_starts, share };
-        let mut run = Run { tape, statistics, bags, seed };
+        let mut run = Run { tape, statistics, bags, seed, states };
         if !self.embeddings.is_empty() {
             for (column, embedding) in self.embeddings.iter().enumerate() {
                 let rows = embedding.look_up(&mut run);
@@ -88,13 +105,15 @@ impl<F: Float + Number> Network<F> {
 
     /// Rows of one tape that records: batch norm looks at all rows of a batch at once.
     fn training_rows(&self) -> usize {
-        if self.statistic_starts.is_empty() { TRAINING_ROWS } else { usize::MAX }
+        if self.statistic_starts.is_empty() { self.at_most(TRAINING_ROWS) } else { usize::MAX }
     }
 
     /// Refuses what does not belong to this network: a mistake of the caller.
     pub(super) fn check(&self, theta: &Params<F>, batch: &Batch<'_, F>, targets: bool) {
         let (numbers, codes) = self.input.widths();
-        let codes = codes + usize::from(targets && self.output == Output::NextToken);
+        let next = targets && self.output == Output::NextToken;
+        let text = codes > 0 && matches!(self.input, Input::Tokens { .. }) && batch.code_width == 1;
+        let codes = if text { 1 } else { codes + usize::from(next) };
         assert_eq!(theta.flat().len(), self.layout.buffer_len(), "the parameters are another network's");
         assert_eq!(batch.width, numbers, "a row has {} numbers, the network takes {numbers}", batch.width);
         assert!(
@@ -116,7 +135,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
         let (mut total, mut next) = (Total::default(), 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), true);
+            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), true);
             if rows.count == 0 {
                 break;
             }
@@ -298,6 +317,18 @@ impl<F: Float + Number> Network<F> {
             tape.no_grad(|tape| self.forward(tape, &rows.dense, &rows.bags, rows.count, kept, seed));
         }
         if seen == 0 { before } else { statistics }
+    }
+    /// So many rows of one tape, or fewer where each makes many outputs.
+    fn at_most(&self, rows: usize) -> usize {
+        if self.output == Output::NextToken {
+            (OUTPUTS / (self.places() * self.outputs)).clamp(1, rows)
+        } else {
+            rows
+        }
+    }
+    /// Rows of one tape that does not record.
+    pub(super) fn evaluation_rows(&self) -> usize {
+        self.at_most(EVALUATION_ROWS)
     }
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {

@@ -8,4 +8,5 @@ mod layers;
 mod learning;
 mod promises;
 mod pytorch;
+mod text;
 mod threads;

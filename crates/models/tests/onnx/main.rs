@@ -25,10 +25,10 @@ fn the_cases_have_every_layer() {
 fn the_same_network_gives_the_same_bytes() {
     for case in cases() {
         let (network, theta) = case.build();
-        let once = network.to_onnx(&theta).unwrap();
+        let once = network.to_onnx(&theta, &[]).unwrap();
         // Another instance of the same network.
         let (again, _) = case.build();
-        assert_eq!(once, again.to_onnx(&theta).unwrap(), "{}", case.name);
+        assert_eq!(once, again.to_onnx(&theta, &[]).unwrap(), "{}", case.name);
         // In f64, of the same numbers.
         let wide =
             Network::<f64>::new(network.spec(), case.input.clone(), case.output, case.loss, 5).unwrap();
@@ -37,12 +37,12 @@ fn the_same_network_gives_the_same_bytes() {
             to
         };
         wide.set_statistics(&wide_params(&network.statistics(), wide.statistics()));
-        let wide = wide.to_onnx(&wide_params(&theta, Params::zeros(wide.layout()))).unwrap();
+        let wide = wide.to_onnx(&wide_params(&theta, Params::zeros(wide.layout())), &[]).unwrap();
         assert_eq!(once, wide, "{}", case.name);
         // Another number gives another file.
         let mut other = theta.clone();
         other.flat_mut()[0] += 1.0;
-        assert_ne!(once.bytes, network.to_onnx(&other).unwrap().bytes, "{}", case.name);
+        assert_ne!(once.bytes, network.to_onnx(&other, &[]).unwrap().bytes, "{}", case.name);
     }
 }
 
@@ -53,7 +53,7 @@ fn a_file_says_what_goes_in_and_comes_out() {
     for case in cases() {
         let Case { name, ref input, output, loss, .. } = case;
         let (network, theta) = case.build();
-        let file = network.to_onnx(&theta).unwrap();
+        let file = network.to_onnx(&theta, &[]).unwrap();
         let (float, whole) = (Type::Float, Type::Whole);
         let inputs = match *input {
             Input::Table { numbers, ref levels } => {
@@ -92,5 +92,5 @@ fn parameters_of_another_network_are_refused() {
         let spec = ModelSpec::parse(model).unwrap();
         Network::<f32>::new(&spec, Input::numbers(2), Output::Row(1), Loss::SQUARED, 0).unwrap()
     };
-    let _ = network("dense(3)").to_onnx(&network("dense(4)").init());
+    let _ = network("dense(3)").to_onnx(&network("dense(4)").init(), &[]);
 }

@@ -3,7 +3,8 @@
 //! A table goes in column by column, under the columns' names: numbers in double (NaN is missing), categories as text (`""` is
 //! missing), dates in days since 1970-01-01. Images go in as they are in their file. Out come `label` and `probabilities`, or
 //! `prediction` in the target's own units: numbers in double for tables, in float for images. What is computed in between is what
-//! [`Model::respond`] computes: encoding and linear models in double, networks in float.
+//! [`Model::respond`] computes: encoding and linear models in double, networks in float. A text goes in as the numbers of its symbols: the
+//! places of characters in the property `characters` (any other character is the number behind them), or bytes.
 
 mod columns;
 mod dates;
@@ -27,6 +28,12 @@ impl Model {
     /// # Errors
     /// [`OnnxError`].
     pub fn to_onnx(&self) -> Result<Exported, OnnxError> {
+        if let (Some(vocabulary), Some(network)) = (&self.text, self.network()) {
+            let (unit, characters) =
+                (crate::text::unit(vocabulary), String::from_iter(vocabulary.characters()));
+            let properties = [("model", &*self.expression()), ("unit", unit), ("characters", &characters)];
+            return network.to_onnx(&self.narrowed(), &properties);
+        }
         let mut graph = Graph::default();
         let (scores, kind) = self.scores(&mut graph);
         let responses = self.loss().export(&mut graph, &scores);

@@ -27,6 +27,7 @@ pub fn job(target: &str) -> Job {
         loss: None,
         model: None,
         freeze: None,
+        context: None,
         intercept: true,
         l1: 0.0,
         l2: Some(0.0),
