@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times the optimizer step beside PyTorch's and optax's, pair by pair on the same parameters and gradients.
+"""Times the optimizer step beside PyTorch's, optax's and DeepSpeed's, pair by pair on the same parameters and gradients.
 
     cargo build --release --manifest-path benches/step/Cargo.toml --target-dir target/bench
     python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M] [--pairs 30]
@@ -26,7 +26,7 @@ parser.add_argument("--only", default="")
 parser.add_argument("--sizes", default="10k,1M,25M,100M")
 parser.add_argument("--pairs", type=int, default=30)
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax")
+parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax,deepspeed")
 args = parser.parse_args()
 os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={args.threads}")
 
@@ -99,9 +99,18 @@ def on_torch(make, theta, grad, pipeline, **kind):
         torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
         rule.step()
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1e-3)
-        # Dropping the gradient is free; its next owner writes all of it.
+        torch._foreach_zero_(grad)
 
     return timed(step)
+
+
+def on_deepspeed(rule, theta, grad):
+    from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+    parameters = [torch.nn.Parameter(t) for t in theta]
+    for p, g in zip(parameters, grad):
+        p.grad = g
+    return timed(DeepSpeedCPUAdam(parameters, lr=1e-6, weight_decay=1e-2 * (rule == "adamw"), adamw_mode=rule == "adamw").step)
 
 
 def on_compiled(make, theta, grad, pipeline):
@@ -126,23 +135,18 @@ def on_optax(name, sizes, pipeline):
     grad = [jax.numpy.full(n, 1e-3, "float32") for n in sizes]
     state = rule.init(theta)
 
-    def step(theta, state, average):
-        update, state = rule.update(grad_in[0], state, theta)
+    def step(theta, state, average, grad):
+        update, state = rule.update(grad, state, theta)
         theta = optax.apply_updates(theta, update)
-        if pipeline:
-            average = optax.incremental_update(theta, average, 1e-3)
-        return theta, state, average
+        if not pipeline:
+            return theta, state, average, grad
+        return theta, state, optax.incremental_update(theta, average, 1e-3), jax.tree.map(jax.numpy.zeros_like, grad)
 
-    def pure(theta, state, average, grad):
-        grad_in[0] = grad
-        return step(theta, state, average)
-
-    grad_in = [None]
-    jitted = jax.jit(pure, donate_argnums=(0, 1, 2))
-    held = [theta, state, [t + 0 for t in theta] if pipeline else []]
+    jitted = jax.jit(step, donate_argnums=(0, 1, 2, 3))
+    held = [theta, state, [t + 0 for t in theta] if pipeline else [], grad]
 
     def run():
-        held[:] = jitted(*held, grad)
+        held[:] = jitted(*held)
 
     def go(repeat):
         start = time.perf_counter()
@@ -162,8 +166,9 @@ def measure(rule, size):
     torch.manual_seed(0)
     theta = [torch.randn(n) for n in sizes]
     grad = [torch.randn(n) * 1e-3 for n in sizes]
+    gradient = [g.clone() for g in grad] if pipeline else []
     peers = args.peers.split(",")
-    runs = {"ours": ours(expression, sizes, theta, grad, False), "plain": plain(slots, sizes, theta, grad, False)}
+    runs = {"ours": ours(expression, sizes, theta, grad, pipeline), "plain": plain(slots, sizes, theta, grad, pipeline)}
     if make and "torch" in peers and size != "100M" and rule not in ("adam_bf16", "adam_block8"):
         runs["torch"] = on_torch(make, theta, grad, pipeline)
     if make and has_fused and "torch_fused" in peers:
@@ -173,19 +178,24 @@ def measure(rule, size):
             runs["torch_compiled"] = on_compiled(make, theta, grad, pipeline)
         except Exception as error:
             print(f"torch_compiled on {rule} {size}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+    if rule in ("adam", "adamw") and "deepspeed" in peers:
+        runs["deepspeed"] = on_deepspeed(rule, theta, grad)
     if optax_name and "optax" in peers:
         runs["optax"] = on_optax(optax_name, sizes, pipeline)
     repeat = {}
     for name, run in runs.items():
         run(2)
         once = run(3) / 3
-        repeat[name] = max(1, min(1000, int(2e-3 / once)))
+        repeat[name] = max(1, min(300, int(2e-3 / once)))
     names, seconds = list(runs), {name: [] for name in runs}
     for nth in range(args.pairs):
         for k in range(len(names)):
             name = names[(nth + k) % len(names)]
             # The last contender's threads may still be spinning for work; then everyone's own are woken, untimed.
             time.sleep(0.02)
+            if pipeline:
+                # Whoever came before has zeroed it; an average of many zeros is subnormal, which is slow for everybody.
+                torch._foreach_copy_(grad, gradient)
             runs[name](1)
             seconds[name].append(runs[name](repeat[name]) / repeat[name])
     ratios = {
@@ -200,7 +210,7 @@ def measure(rule, size):
 def main():
     import importlib.metadata as meta
 
-    versions = {name: meta.version(name) for name in ("torch", "jax", "optax")}
+    versions = {name: meta.version(name) for name in ("torch", "jax", "optax", "deepspeed")}
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.processor())
     flags = next(l for l in open("/proc/cpuinfo") if l.startswith("flags"))
     isa = [f for f in ("avx2", "avx512f") if f in flags.split()]

