@@ -16,6 +16,7 @@
 
 mod criterion;
 mod objective;
+mod over;
 mod predict;
 mod rows;
 mod spec;
@@ -30,6 +31,7 @@ use thalweg_core::expr::{ExprError, Span};
 use thalweg_core::{Float, Layout, Params, Threads};
 
 pub use self::criterion::Criterion;
+pub use self::over::{Over, RowNumbers};
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use thalweg_autodiff::{CrossEntropy, Number, Tape, Var};
 use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Total};
 
-use super::{Network, Output, Rows, Work};
+use super::{Network, Output, RowNumbers, Rows, Work};
 use crate::layers::{Bags, Layer, Run, Statistics};
 use crate::losses::Loss;
 
@@ -98,12 +98,34 @@ impl<F: Float + Number> Objective<F> for Network<F> {
     }
 
     fn loss(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.loss_of(theta, batch, &dense(batch))
+    }
+
+    fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.gradient_of(theta, batch, &dense(batch), grads)
+    }
+}
+
+/// The numbers of rows, as a batch has them.
+pub(super) fn dense<'a, F: Float>(batch: &Batch<'a, F>) -> impl Fn(usize, &mut Vec<F>) + Sync + use<'a, F> {
+    let batch = *batch;
+    move |at, to| to.extend_from_slice(batch.dense_row(at))
+}
+
+impl<F: Float + Number> Network<F> {
+    /// [`Objective::loss`] of rows whose numbers `numbers` gives.
+    pub(super) fn loss_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+    ) -> Total {
         self.check(theta, batch, true);
         let mut guard = self.work();
         let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
         let (mut total, mut next) = (Total::default(), 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), true);
+            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), true, numbers);
             if rows.count == 0 {
                 break;
             }
@@ -116,7 +138,14 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         total
     }
 
-    fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+    /// [`Objective::gradient`] of rows whose numbers `numbers` gives.
+    pub(super) fn gradient_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        grads: &mut Grads<F>,
+    ) -> Total {
         self.check(theta, batch, true);
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
         let mut guard = self.work();
@@ -125,7 +154,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         let most = if statistics.flat().is_empty() { TRAINING_ROWS } else { usize::MAX };
         let (mut total, mut next, mut part) = (Total::default(), 0, 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, most, self.reading(), true);
+            next = rows.gather(batch, next, most, self.reading(), true, numbers);
             if rows.count == 0 {
                 break;
             }
@@ -141,9 +170,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         grads.total += total;
         total
     }
-}
 
-impl<F: Float + Number> Network<F> {
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {
         // Odd multipliers, from the digits of the golden ratio and of √2, keep steps and parts apart.

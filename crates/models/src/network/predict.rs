@@ -3,8 +3,8 @@
 use thalweg_autodiff::Number;
 use thalweg_core::{Batch, Float, Params};
 
-use super::objective::EVALUATION_ROWS;
-use super::{Input, Network, Output, Work};
+use super::objective::{EVALUATION_ROWS, dense};
+use super::{Input, Network, Output, RowNumbers, Work};
 use crate::losses::Task;
 
 impl<F: Float + Number> Network<F> {
@@ -22,7 +22,7 @@ impl<F: Float + Number> Network<F> {
     /// When `out` has another size, or the batch's rows are not the network's.
     pub fn scores(&self, theta: &Params<F>, batch: &Batch<'_, F>, out: &mut [F]) {
         let outputs = self.outputs;
-        self.predict(theta, batch, outputs, out, |z, _, out| out.copy_from_slice(z));
+        self.predict(theta, batch, &dense(batch), outputs, out, |z, _, out| out.copy_from_slice(z));
     }
 
     /// The prediction for each row, whatever its weight: `out [n, places, `[`Loss::responses`](crate::losses::Loss::responses)`]`.
@@ -31,9 +31,20 @@ impl<F: Float + Number> Network<F> {
     /// # Panics
     /// As [`Network::scores`].
     pub fn responses(&self, theta: &Params<F>, batch: &Batch<'_, F>, out: &mut [F]) {
+        self.responses_of(theta, batch, &dense(batch), out);
+    }
+
+    /// [`Network::responses`] for rows whose numbers `numbers` gives.
+    pub(super) fn responses_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        out: &mut [F],
+    ) {
         let (loss, outputs) = (self.criterion.loss, self.outputs);
         let columns = loss.responses(outputs);
-        self.predict(theta, batch, columns, out, |z, scratch, out| {
+        self.predict(theta, batch, numbers, columns, out, |z, scratch, out| {
             let n = z.len() / outputs;
             scratch.clear();
             if columns > outputs {
@@ -64,7 +75,7 @@ impl<F: Float + Number> Network<F> {
         assert!(loss.task().is_classes(), "the {loss} loss predicts no classes");
         let two = loss.task() == Task::TwoClasses;
         let outputs = self.outputs;
-        self.predict(theta, batch, 1, out, |z, _, out| {
+        self.predict(theta, batch, &dense(batch), 1, out, |z, _, out| {
             for (z, class) in z.chunks_exact(outputs).zip(out) {
                 let best = |best: usize, k: usize| if z[k] > z[best] { k } else { best };
                 *class = if two { u32::from(z[0] > F::zero()) } else { (0..outputs).fold(0, best) as u32 };
@@ -77,6 +88,7 @@ impl<F: Float + Number> Network<F> {
         &self,
         theta: &Params<F>,
         batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
         columns: usize,
         out: &mut [T],
         mut write: impl FnMut(&[F], &mut Vec<F>, &mut [T]),
@@ -89,7 +101,7 @@ impl<F: Float + Number> Network<F> {
         let mut next = 0;
         while next < batch.len() {
             let start = next;
-            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), false);
+            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), false, numbers);
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
             let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
             write(tape.value(z), scratch, &mut out[start * row..next * row]);

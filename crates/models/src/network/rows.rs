@@ -2,6 +2,7 @@
 
 use thalweg_core::{Batch, Float};
 
+use super::RowNumbers;
 use crate::layers::Bags;
 
 /// What a network reads of a row.
@@ -35,7 +36,7 @@ pub(super) struct Rows<F> {
 
 impl<F: Float> Rows<F> {
     /// Gathers at most `most` rows from position `next` of the batch on; returns the position behind them. With `targets`, rows of
-    /// weight 0 are absent.
+    /// weight 0 are absent. `numbers` appends those of the row that stands at a place.
     ///
     /// # Panics
     /// When a code or a class is none of the network's: the caller's data do not belong to the network.
@@ -46,6 +47,7 @@ impl<F: Float> Rows<F> {
         most: usize,
         reading: Reading<'_>,
         targets: bool,
+        numbers: &RowNumbers<'_, F>,
     ) -> usize {
         self.count = 0;
         self.dense.clear();
@@ -64,7 +66,7 @@ impl<F: Float> Rows<F> {
                 continue;
             }
             self.count += 1;
-            self.dense.extend_from_slice(batch.dense_row(at));
+            numbers(at, &mut self.dense);
             let codes = batch.code_row(at);
             if reading.context > 0 {
                 codes[..reading.context].iter().for_each(|&code| {
