@@ -15,6 +15,7 @@ pub mod pages;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod source;
 mod stop;
 
 pub use event::{EpochRecord, Event, Observer, StepRecord};

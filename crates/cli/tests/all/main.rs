@@ -7,6 +7,8 @@ mod describing;
 mod documents;
 mod failing_files;
 mod honest_score;
+mod inputs;
+mod interchange;
 mod interrupt;
 mod losses;
 mod networks;

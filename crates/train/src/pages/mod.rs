@@ -4,6 +4,6 @@ mod compare;
 mod fit;
 mod function;
 
-pub use compare::{chosen, compare_page};
+pub use compare::{chosen, compare_page, tried};
 pub use fit::{FitPage, fit_page};
 pub use function::function_page;
