@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Batch, Layout, Objective, Params, Threads};
-use thalweg_data::{BatchSize, Batches, Code, Dataset, Encoder, ImageEncoder};
+use thalweg_data::{BatchSize, Batches, Code, DataError, Dataset, Encoder, ImageEncoder};
 use thalweg_models::losses;
-use thalweg_models::network::{Criterion, Input, Network, NetworkError, Output, StateError};
+use thalweg_models::network::{Criterion, Input, Network, NetworkError, Output, Over, StateError};
 use thalweg_models::saved::{self, Parameters};
 use thalweg_optim::{Horizon, Plan, Setup};
 
@@ -17,6 +18,7 @@ use crate::fit::{Fitted, Kept, Task, Valid, fit};
 use crate::job::{JobError, Outcome, Prepared, TrainOptions};
 use crate::model::{Form, Model, network_responses};
 use crate::observers::History;
+use crate::text::Stretch;
 
 /// Parameters of a network at most: 8 GiB, of which training takes several times as much.
 const MOST_PARAMETERS: usize = 1 << 31;
@@ -68,18 +70,56 @@ impl Init {
     }
 }
 
-/// The network's own statistics, as they were when its weights were best.
-struct BestStatistics<'a> {
+/// The network's own statistics: as they were when its weights were best, and those of averaged weights.
+struct Statistics<'a> {
     network: &'a Network<f32>,
+    /// The same over the training rows.
+    over: &'a Over<'a, f32>,
     best: RefCell<Params<f32>>,
+    train: Batch<'a, f32>,
+    /// The training rows once, in an order of no meaning, and how many make a batch.
+    order: Vec<u32>,
+    batch: usize,
+    /// Those of the trained weights, while those of averages stand in for them.
+    running: RefCell<Option<Params<f32>>>,
 }
 
-impl Kept for BestStatistics<'_> {
+impl<'a> Statistics<'a> {
+    fn new(
+        network: &'a Network<f32>,
+        over: &'a Over<'a, f32>,
+        train: Batch<'a, f32>,
+        batch: usize,
+        seed: u64,
+    ) -> Self {
+        let mut order = train.index.map_or_else(|| (0..train.len() as u32).collect(), <[u32]>::to_vec);
+        Stream::new(seed, Purpose::Shuffle, u64::MAX).shuffle(&mut order);
+        // Batches of about one size: each counts the same.
+        let batch = train.len().div_ceil(train.len().div_ceil(batch.max(1)).max(1)).max(1);
+        let best = RefCell::new(network.statistics());
+        Self { network, over, best, train, order, batch, running: RefCell::new(None) }
+    }
+}
+
+impl Kept<f32> for Statistics<'_> {
     fn keep(&self) {
         *self.best.borrow_mut() = self.network.statistics();
     }
     fn restore(&self) {
         self.network.set_statistics(&self.best.borrow());
+    }
+    fn become_those_of(&self, weights: &Params<f32>) {
+        if self.best.borrow().flat().is_empty() {
+            return;
+        }
+        *self.running.borrow_mut() = Some(self.network.statistics());
+        let batches = self.order.chunks(self.batch).map(|rows| self.train.rows(rows));
+        self.network.set_statistics(&self.over.statistics_of(weights, batches));
+    }
+    fn resume(&self) {
+        if let Some(running) = self.running.take() {
+            self.network.set_statistics(&running);
+        }
     }
 }
 
@@ -133,14 +173,28 @@ impl Prepared {
         class_weights: Option<Vec<f64>>,
         threads: &Threads,
     ) -> Result<Option<Network<f32>>, JobError> {
-        let Some(spec) = &self.job.model else { return Ok(None) };
-        let input = match &self.images {
-            Some(images) => image_input(images),
-            None => table_input(&self.encoder),
+        let Some(spec) = &self.job.model else {
+            return match &self.job.freeze {
+                None => Ok(None),
+                Some(pattern) => Err(JobError::Setting(format!(
+                    "--freeze {pattern:?} is for a network, and the model is linear"
+                ))),
+            };
         };
-        let output = Output::Row(self.loss.outputs(self.classes().len()));
+        let input = match (&self.images, &self.text) {
+            (Some(images), _) => image_input(images),
+            (None, Some(text)) => text.input(),
+            (None, None) => table_input(&self.encoder),
+        };
+        let output = match &self.text {
+            Some(_) => Output::NextToken,
+            None => Output::Row(self.loss.outputs(self.classes().len())),
+        };
         let criterion = Criterion { loss: self.loss, class_weights, smoothing: self.job.label_smoothing };
-        let network = Network::new(spec, input, output, criterion, self.job.seed).map_err(at_data)?;
+        let mut network = Network::new(spec, input, output, criterion, self.job.seed).map_err(at_data)?;
+        if let Some(pattern) = &self.job.freeze {
+            network = network.freeze(pattern).map_err(at_data)?;
+        }
         let parameters = parameters(network.layout());
         if parameters > MOST_PARAMETERS {
             return Err(JobError::Setting(format!(
@@ -159,7 +213,7 @@ impl Prepared {
         let mut theta = network.init();
         if self.loss.task() == losses::Task::Count
             && self.answer[0] > 0.0
-            && let Some(last) = network.layout().tensors().last()
+            && let Some(last) = network.output_bias()
         {
             theta.flat_mut()[last.range()].fill(libm::log(self.answer[0]) as f32);
         }
@@ -176,10 +230,13 @@ impl Prepared {
         observers: &mut [&mut dyn Observer],
         interrupt: &AtomicBool,
     ) -> Result<Outcome, JobError> {
-        let rows = self.train.len();
+        let (rows, text) = (self.rows(), self.text.as_ref());
         let train = Rows::of(&self.train);
         let valid = self.valid.as_ref().map(Rows::of);
-        let mut batches = Batches::new(rows, batch.of(rows), self.job.seed, true);
+        let mut batches = match text {
+            Some(text) => text.batches(batch.of(rows), self.job.seed).map_err(DataError::from)?,
+            None => Batches::new(rows, batch.of(rows), self.job.seed, true),
+        };
         let fit_options = self.fit_options(options);
         let steps = self.steps_of(fit_options.epochs, batch);
         let horizon = Horizon { steps, per_epoch: batches.per_epoch() as u64 };
@@ -188,29 +245,30 @@ impl Prepared {
         let mut optimizer =
             plan.build::<f32>(network.layout(), &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
-        let score = |theta: &Params<f32>| match &valid {
-            Some(valid) => {
+        let foreseen = text.and_then(|text| text.valid.as_ref());
+        let score = |theta: &Params<f32>| match (foreseen, &valid) {
+            (Some(foreseen), _) => foreseen.score(&network, theta).value,
+            (None, Some(valid)) => {
                 let responses = network_responses(&network, theta, valid, &self.encoder);
                 crate::model::judged(&self.encoder, responses, valid.data).score(self.metric).value
             }
-            None => f64::NAN,
+            (None, None) => f64::NAN,
         };
         let start = self.network_start(&network);
-        let kept = BestStatistics { network: &network, best: RefCell::new(network.statistics()) };
         let numbers = |at: usize, to: &mut Vec<f32>| train.data.append_row(at, to);
-        let valid_numbers = |at: usize, to: &mut Vec<f32>| match &valid {
-            Some(valid) => valid.data.append_row(at, to),
-            None => unreachable!("without validation rows, none is read"),
+        // A text has no numbers.
+        let valid_numbers = |at: usize, to: &mut Vec<f32>| {
+            valid.iter().for_each(|valid| valid.data.append_row(at, to));
         };
         let (objective, valid_objective) = (network.over(&numbers), network.over(&valid_numbers));
+        let all = text.map_or_else(|| train.batch(), |text| text.train.batch());
+        let kept = Statistics::new(&network, &objective, all, batch.of(rows), self.job.seed);
         let task = Task {
             objective: &objective,
-            train: train.batch(),
-            valid: valid.as_ref().map(|valid| Valid {
-                objective: &valid_objective,
-                batch: valid.batch(),
-                score: &score,
-            }),
+            train: all,
+            valid: (foreseen.map(Stretch::batch))
+                .or_else(|| valid.as_ref().map(Rows::batch))
+                .map(|batch| Valid { objective: &valid_objective, batch, score: &score }),
             interrupt,
             kept: Some(&kept),
         };
@@ -243,6 +301,7 @@ impl Prepared {
         let model = Model {
             encoder: self.encoder.clone(),
             images: self.images.clone(),
+            text: text.map(|text| text.vocabulary.clone()),
             form: Form::Network(Box::new(network)),
             params: fitted.params.clone(),
             training: saved::Training::default(),

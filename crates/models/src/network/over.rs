@@ -40,6 +40,18 @@ impl<F: Float + Number> Network<F> {
 }
 
 impl<F: Float + Number> Over<'_, F> {
+    /// [`Network::statistics_of`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn statistics_of<'b>(
+        &self,
+        theta: &Params<F>,
+        batches: impl IntoIterator<Item = Batch<'b, F>>,
+    ) -> Params<F> {
+        self.network.statistics_over(theta, batches, self.numbers)
+    }
+
     /// [`Network::responses`].
     ///
     /// # Panics
@@ -58,5 +70,14 @@ impl<F: Float + Number> Objective<F> for Over<'_, F> {
     }
     fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
         self.network.gradient_of(theta, batch, self.numbers, grads)
+    }
+    fn hessian_vector(
+        &self,
+        theta: &Params<F>,
+        v: &Params<F>,
+        batch: &Batch<'_, F>,
+        out: &mut Grads<F>,
+    ) -> Total {
+        self.network.hessian_vector_of(theta, v, batch, self.numbers, out)
     }
 }

@@ -10,7 +10,8 @@ use crate::report::{
 /// Curves, the table, the searches.
 pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread], command: &str) -> Report {
     let file = prepared.job.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let mut page = Report::new(format!("Side by side: {} from {file}", prepared.target()));
+    let what = if prepared.text.is_some() { "the text" } else { prepared.target() };
+    let mut page = Report::new(format!("Side by side: {what} from {file}"));
     let search = match (prepared.job.model.is_some(), tried(prepared, compared)) {
         (_, Some(tried)) => format!("the best of five, {tried}"),
         (true, None) => "the best of five, each with the same budget".into(),
@@ -24,7 +25,7 @@ pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread]
         page.fact("lowest loss", human(run.outcome.fitted.train_loss)).fact("by", run.member.label.clone());
     }
     page.fact("loss", prepared.loss.to_string())
-        .fact("training rows", prepared.train.len().to_string())
+        .fact("training rows", prepared.rows().to_string())
         .fact("passes", prepared.epochs.to_string());
 
     let mut above = Line::new("Loss above the best", Axis::log("step"), Axis::log("loss − best"));

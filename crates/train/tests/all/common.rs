@@ -29,6 +29,8 @@ pub fn job(target: &str) -> Job {
         label_smoothing: 0.0,
         model: None,
         init: None,
+        freeze: None,
+        context: None,
         intercept: true,
         l1: 0.0,
         l2: Some(0.0),
