@@ -37,7 +37,7 @@ pub enum Command {
     Compare(Box<Compare>),
     /// Show what a saved model is: its coefficients in original units, its settings
     Inspect(Inspect),
-    /// Show what a table holds: columns, types, missing cells, ranges
+    /// Show what a table holds: columns, types, missing cells, ranges; or images: their size, their classes
     Data(Data),
     /// List optimizers, schedules and stages with their hyperparameters
     Optimizers(Optimizers),
@@ -76,6 +76,18 @@ pub struct Reading {
     /// A text that means "no value here", besides empty, NA and NaN; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub missing: Vec<String>,
+    /// Bring the images of a folder to this width and height [default: all must have one size]
+    #[arg(long, value_name = "WxH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<String>,
+    /// Read the images of a folder in grey [default: in colour if one of them has it]
+    #[arg(long, alias = "gray")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub grey: bool,
+    /// Whether the channels of an array of images are its second axis (first) or its last [default: the one that is 1 to 4 long]
+    #[arg(long, value_name = "first|last")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<String>,
 }
 
 /// What is trained and how; the same in flags and configuration files.
@@ -84,10 +96,13 @@ pub struct Reading {
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Training {
-    /// The table: a CSV file; or images: an IDX file, plain or gzip; or text: any other file, without --target
+    /// The table: a CSV file, or a NumPy array of numbers, one row for each; or images: a folder of folders named after their
+    /// classes, an IDX file (plain or gzip) or a NumPy array; of ARCHIVE.npz, an array is ARCHIVE.npz/NAME; or text: any other
+    /// file, without --target
     #[arg(value_name = "DATA")]
     pub data: Option<PathBuf>,
-    /// The column to predict; for images, the IDX file of their classes; for text, none
+    /// The column to predict; for arrays, the file of their classes or numbers [default: the one beside them by its name]; for
+    /// text, none
     #[arg(long, value_name = "COL")]
     pub target: Option<String>,
 
@@ -135,9 +150,23 @@ pub struct Training {
     #[arg(long, value_name = "N", help_heading = "Model", value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
-    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax, hinge [default: by the target]
+    /// The loss, of networks too: squared, absolute, huber(delta), quantile(q), poisson; logistic or hinge for two classes, softmax
+    /// for any number of them [default: by the target]
     #[arg(long, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<String>,
+    /// The share of a class that softmax spreads over all classes, for networks [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
+    /// Weights that a network starts from: a safetensors file with the names of PyTorch's state_dict, or a saved model; with
+    /// --epochs 0 they are scored as they are
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Leave numbers as they are, neither centred nor scaled (bytes of images go from 0 to 1), as weights from elsewhere may want
+    #[arg(long, alias = "no-standardize", help_heading = "Model")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_standardise: bool,
     /// Leave out the intercept
     #[arg(long, help_heading = "Model")]
     pub no_intercept: bool,
@@ -214,6 +243,8 @@ pub struct Output {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  thalweg fit examples/data/iris.csv --target species\n  \
     thalweg fit examples/data/digits.csv --target digit --model \"mlp(64)\"\n  \
+    thalweg fit photos/ --resize 32x32 --model \"conv(16) relu pool(2) conv(32) relu pool(2) flatten dense(64) relu\"\n  \
+    thalweg fit x.npy --target y.npy\n  \
     thalweg fit book.txt --model \"transformer(d=128, heads=4, layers=4)\"")]
 pub struct Fit {
     #[command(flatten)]
@@ -259,11 +290,11 @@ pub struct Compare {
 pub struct Evaluate {
     /// A run's folder or a model file
     pub model: PathBuf,
-    /// The table, an IDX file of images, or a text
+    /// The table, the images or the text, as for fit
     pub data: PathBuf,
-    /// For images, the IDX file of their classes [default: the one beside them by its name]
+    /// For arrays, the file of their classes or numbers [default: the one beside them by its name]
     #[arg(long, value_name = "FILE")]
-    pub target: Option<PathBuf>,
+    pub target: Option<String>,
     /// The score [default: the one the model was scored with]
     #[arg(long)]
     pub metric: Option<String>,
@@ -279,7 +310,7 @@ pub struct Evaluate {
 pub struct Predict {
     /// A run's folder or a model file
     pub model: PathBuf,
-    /// The table, in which the target column may be absent; or an IDX file of images
+    /// The table, in which the target column may be absent, or the images
     pub data: PathBuf,
     /// The probability of each class in place of the class
     #[arg(long)]
@@ -356,10 +387,10 @@ pub struct Inspect {
     pub json: bool,
 }
 
-/// Show what a table holds
+/// Show what a table or a set of images holds
 #[derive(Debug, Args)]
 pub struct Data {
-    /// The table
+    /// The table or the images, as for fit
     pub data: PathBuf,
     /// One JSON document on stdout
     #[arg(long)]

@@ -7,6 +7,8 @@ use std::path::Path;
 use thalweg_core::Threads;
 use thalweg_core::expr::{ExprError, Span, split_list};
 use thalweg_core::suggest::nearest;
+use thalweg_data::images::ChannelAxis;
+use thalweg_data::input::{self, Kind};
 use thalweg_data::{ColumnType, DataError, EncodeError, EncoderOptions, Part, ReadOptions, SplitBy};
 use thalweg_models::linear::LinearError;
 use thalweg_models::losses::Loss;
@@ -14,6 +16,8 @@ use thalweg_models::network::ModelSpec;
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::job::{Job, JobError, Outcome, Prepared};
 use thalweg_train::metrics::Metric;
+use thalweg_train::model::Model;
+use thalweg_train::source::{self, ImageOptions, Source, Targets};
 use thalweg_train::text;
 
 use crate::args::{Output, Reading, Training};
@@ -115,6 +119,9 @@ fn over(a: Training, b: Training) -> Training {
         freeze: a.freeze.or(b.freeze),
         context: a.context.or(b.context),
         loss: a.loss.or(b.loss),
+        label_smoothing: a.label_smoothing.or(b.label_smoothing),
+        init: a.init.or(b.init),
+        no_standardise: a.no_standardise || b.no_standardise,
         no_intercept: a.no_intercept || b.no_intercept,
         l1: a.l1.or(b.l1),
         l2: a.l2.or(b.l2),
@@ -131,6 +138,9 @@ fn over(a: Training, b: Training) -> Training {
             delimiter: a.reading.delimiter.or(b.reading.delimiter),
             header: a.reading.header.or(b.reading.header),
             missing: list(a.reading.missing, b.reading.missing),
+            resize: a.reading.resize.or(b.reading.resize),
+            grey: a.reading.grey || b.reading.grey,
+            channels: a.reading.channels.or(b.reading.channels),
         },
     }
 }
@@ -179,6 +189,75 @@ pub fn read_options(reading: &Reading, text: Vec<String>) -> Result<ReadOptions,
     Ok(ReadOptions { delimiter, header, missing: reading.missing.clone(), text })
 }
 
+/// How images are read.
+///
+/// # Errors
+/// A size that is none, an axis that is neither first nor last.
+pub fn image_options(reading: &Reading) -> Result<ImageOptions, Failure> {
+    let side = |text: &str| text.trim().parse::<usize>().ok().filter(|&n| n > 0);
+    let resize = match reading.resize.as_deref() {
+        None => None,
+        Some(text) => {
+            let (width, height) = text.split_once(['x', '×']).unwrap_or((text, text));
+            let (Some(width), Some(height)) = (side(width), side(height)) else {
+                return Err(Failure::usage(format!(
+                    "--resize takes a width and a height as in 32x24, got {text:?}"
+                )));
+            };
+            Some((height, width))
+        }
+    };
+    let channels = match reading.channels.as_deref() {
+        None => None,
+        Some("first") => Some(ChannelAxis::Second),
+        Some("last") => Some(ChannelAxis::Last),
+        Some(other) => return Err(Failure::usage(format!("--channels takes first or last, got {other:?}"))),
+    };
+    Ok(ImageOptions { resize, grey: reading.grey, channels })
+}
+
+/// The same for rows that a model is shown: what it was trained on says the rest.
+///
+/// # Errors
+/// As there, and a size or colours of their own.
+pub fn image_options_of_model(reading: &Reading) -> Result<ImageOptions, Failure> {
+    for (flag, given) in [("--resize", reading.resize.is_some()), ("--grey", reading.grey)] {
+        if given {
+            return Err(Failure::usage(format!(
+                "{flag} is the model's: it reads images as it was trained to"
+            )));
+        }
+    }
+    image_options(reading)
+}
+
+/// Reads rows for a saved model: a table for one of tables, images for one of images.
+///
+/// # Errors
+/// Rows that cannot be read, or that are of the other kind.
+pub fn rows_for(
+    model: &Model,
+    data: &Path,
+    targets: Targets<'_>,
+    reading: &Reading,
+) -> Result<Source, Failure> {
+    let read = read_options(reading, model.encoder.text_columns())?;
+    let images = image_options_of_model(reading)?;
+    let (source, _) = source::read(data, targets, &read, &images, model.images.as_ref()).map_err(failure)?;
+    match (&source, &model.images) {
+        (Source::Table(_), Some(_)) => {
+            Err(Failure::Run(format!("{} is a table, and the model was trained on images", data.display())))
+        }
+        (Source::Images(_), None) => Err(no_images(data)),
+        _ => Ok(source),
+    }
+}
+
+/// Images for a model of tables.
+pub fn no_images(data: &Path) -> Failure {
+    Failure::Run(format!("{} holds images, and the model was trained on a table", data.display()))
+}
+
 /// The job that the settings ask for.
 ///
 /// # Errors
@@ -189,7 +268,9 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     let is_text = t.target.is_none() && text::is_text(&data);
     let target = match &t.target {
         Some(target) => target.clone(),
-        None if is_text => String::new(),
+        // A folder says its classes, an array may have a file beside it, and a text has no target; what is absent is told when it
+        // is read.
+        None if is_text || input::kind(&data) != Kind::Table || !data.exists() => String::new(),
         None => return Err(needed("name the column to predict: --target COL")),
     };
     let model = if is_text { text_model(t)? } else { model(t)? };
@@ -220,7 +301,16 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     if t.patience == Some(0) {
         return Err(Failure::usage("--patience must be at least 1"));
     }
-    if let Some(epochs) = t.epochs.filter(|n| !(1..=MOST_EPOCHS).contains(n)) {
+    let smoothing = t.label_smoothing.unwrap_or(0.0);
+    if !(0.0..1.0).contains(&smoothing) {
+        return Err(Failure::usage(format!("--label-smoothing must be in [0, 1), got {smoothing}")));
+    }
+    if t.epochs == Some(0) && t.init.is_none() {
+        return Err(Failure::usage(format!(
+            "--epochs must be in [1, {MOST_EPOCHS}], got 0; with --init FILE, 0 scores the weights in it"
+        )));
+    }
+    if let Some(epochs) = t.epochs.filter(|&n| n > MOST_EPOCHS) {
         return Err(Failure::usage(format!("--epochs must be in [1, {MOST_EPOCHS}], got {epochs}")));
     }
     Ok(Job {
@@ -230,7 +320,11 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
             types,
             keep: t.keep.clone(),
             ignore: t.ignore.clone(),
+            raw: t.no_standardise,
         },
+        images: image_options(&t.reading)?,
+        label_smoothing: smoothing,
+        init: t.init.clone(),
         task: parsed("task", t.task.as_ref())?,
         class_weight: parsed("class-weight", t.class_weight.as_ref())?.unwrap_or_default(),
         test: parsed("test", t.test.as_ref())?.unwrap_or(Part::Fraction(0.2)),
@@ -320,7 +414,7 @@ pub fn resolved(t: &Training, prepared: &Prepared, outcome: &Outcome, folder: &P
     let rows = prepared.text.is_none();
     let full = Training {
         data: Some(job.data.clone()),
-        target: rows.then(|| job.target.clone()),
+        target: t.target.clone(),
         test: t.test.clone().or(text(&0.2)),
         valid: t.valid.clone().or(if job.model.is_some() { text(&NETWORK_VALID) } else { text(&"none") }),
         split: if rows { t.split.clone().or(text(&"shuffled")) } else { text(&"ordered") },

@@ -12,6 +12,7 @@ use crate::encoder::{Code, Encoder, TargetCode};
 use crate::error::{EncodeError, list};
 use crate::learn::{Place, values, weights};
 use crate::notes::Note;
+use crate::pixels::PixelRows;
 use crate::stats::Values;
 use crate::table::{Cells, Column, Levels, MISSING, Table};
 use crate::target::{Task, number_levels};
@@ -23,7 +24,7 @@ const TILE: usize = 256;
 /// Rows as numbers: what a [`Batch`] is a view of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset<F> {
-    /// Numeric features, row-major.
+    /// Numeric features, row-major; empty where `pixels` stand in their place.
     pub dense: Vec<F>,
     /// Numbers in a row of `dense`.
     pub width: usize,
@@ -37,6 +38,8 @@ pub struct Dataset<F> {
     pub weight: Option<Vec<F>>,
     /// The row of the table that each row here comes from.
     pub rows: Vec<u32>,
+    /// The images that `rows` are of, where numbers are made as they are read: see [`ImageEncoder::rows`](crate::ImageEncoder::rows).
+    pub pixels: Option<PixelRows>,
 }
 
 impl<F: Float> Dataset<F> {
@@ -63,6 +66,20 @@ impl<F: Float> Dataset<F> {
         }
     }
 
+    /// Appends the numeric features of the row at `at` (from 0), each rounded to `G`.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn append_row<G: Float>(&self, at: usize, to: &mut Vec<G>) {
+        match &self.pixels {
+            Some(pixels) => pixels.append(self.rows[at], to),
+            None => {
+                let row = &self.dense[at * self.width..(at + 1) * self.width];
+                to.extend(row.iter().map(|x| G::from_f64(x.to_f64())));
+            }
+        }
+    }
+
     /// The same rows with each number rounded to `G`.
     pub fn cast<G: Float>(&self) -> Dataset<G> {
         let cast = |x: &[F]| x.iter().map(|x| G::from_f64(x.to_f64())).collect();
@@ -74,6 +91,7 @@ impl<F: Float> Dataset<F> {
             target: cast(&self.target),
             weight: self.weight.as_deref().map(cast),
             rows: self.rows.clone(),
+            pixels: self.pixels.clone(),
         }
     }
 
@@ -144,6 +162,7 @@ impl Encoder {
             target: Vec::new(),
             weight: None,
             rows: rows.to_vec(),
+            pixels: None,
         };
         if width > 0 {
             data.dense.par_chunks_mut(TILE * width).zip(rows.par_chunks(TILE)).for_each(|(out, rows)| {

@@ -111,7 +111,9 @@ impl Images {
         }
         let labels = (!folders.is_empty()).then_some(labels);
         let pixels = Pixels::Bytes(pixels);
-        let images = Self { count, channels, height, width, pixels, labels, classes, file: folder.into() };
+        let names = files.iter().map(|file| below(folder, file)).collect();
+        let file = folder.into();
+        let images = Self { count, channels, height, width, pixels, labels, classes, file, names };
         Ok((images, notes))
     }
 }
@@ -129,6 +131,12 @@ fn note<'a>(
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The path of a file from a folder on: `cat/1.png`.
+fn below(folder: &Path, file: &Path) -> String {
+    let parts = file.strip_prefix(folder).unwrap_or(file).components();
+    parts.map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Files to decode, and others.

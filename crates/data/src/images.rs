@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 pub use crate::folder::{FolderOptions, MAX_PIXELS};
-pub use crate::pixels::ImageEncoder;
+pub use crate::pixels::{ImageEncoder, PixelRows};
 
 use crate::array::{Array, Elements};
 use crate::error::ImageError;
@@ -28,6 +28,8 @@ pub struct Images {
     pub classes: Vec<String>,
     /// Where the images come from, for messages.
     pub file: PathBuf,
+    /// The file of each image, from the folder on, with `/` between; empty where all are in one file.
+    pub names: Vec<String>,
 }
 
 /// Pixels.
@@ -99,18 +101,26 @@ impl Images {
                 Pixels::Floats(if last { planes(&x, channels, size) } else { x })
             }
         };
-        let (labels, classes) = match labels {
-            None => (None, Vec::new()),
-            Some((from, labels)) => {
-                if !matches!(labels.shape[..], [n] | [n, 1] if n == count) {
-                    let (found, images) = (labels.shape, file.into());
-                    return Err(ImageError::Labels { file: from.into(), images, found, expected: count });
-                }
-                let (labels, classes) = classes(from, &labels.elements)?;
-                (Some(labels), classes)
-            }
-        };
-        Ok(Self { count, channels, height, width, pixels, labels, classes, file: file.into() })
+        let (file, classes, names) = (file.into(), Vec::new(), Vec::new());
+        let images = Self { count, channels, height, width, pixels, labels: None, classes, file, names };
+        match labels {
+            None => Ok(images),
+            Some((from, labels)) => images.labelled(from, &labels),
+        }
+    }
+
+    /// The images with a class for each, in their order: whole numbers of shape `[n]` or `[n, 1]`. `from` is for messages.
+    ///
+    /// # Errors
+    /// [`ImageError::Labels`] or [`ImageError::Label`].
+    pub fn labelled(mut self, from: &Path, labels: &Array) -> Result<Self, ImageError> {
+        if !matches!(labels.shape[..], [n] | [n, 1] if n == self.count) {
+            let (found, images, expected) = (labels.shape.clone(), self.file, self.count);
+            return Err(ImageError::Labels { file: from.into(), images, found, expected });
+        }
+        let (labels, classes) = classes(from, &labels.elements)?;
+        (self.labels, self.classes) = (Some(labels), classes);
+        Ok(self)
     }
 }
 

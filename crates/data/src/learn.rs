@@ -29,6 +29,9 @@ pub struct EncoderOptions {
     pub keep: Vec<String>,
     /// Columns that are not to be used, without a note (the one that says which part of the split a row is in, say).
     pub ignore: Vec<String>,
+    /// Whether numbers, parts of dates and a numeric target stay as they are, not centred and scaled; then columns that are the same
+    /// in all rows stay too, and a missing number is 0.
+    pub raw: bool,
 }
 
 /// The weight of every row of a table.
@@ -96,7 +99,7 @@ impl Encoder {
         if let (true, Some(column)) = (rows.is_empty(), &options.weight) {
             return Err(EncodeError::NoWeight { file: table.source().into(), column: column.clone() });
         }
-        let learner = Learner { table, rows: &rows, weights };
+        let learner = Learner { table, rows: &rows, weights, raw: options.raw };
         let role = |name: &String| {
             Some(name.as_str()) == target_name
                 || Some(name) == options.weight.as_ref()
@@ -161,6 +164,7 @@ struct Learner<'a> {
     table: &'a Table,
     rows: &'a [u32],
     weights: Option<&'a [f64]>,
+    raw: bool,
 }
 
 /// How often something occurs. Counted so that weight w is the row w times, and that weights which are only relative
@@ -287,13 +291,19 @@ impl Learner<'_> {
             let Place { file, line, column, found } = Place::of(self.table, column, row);
             return Err(EncodeError::Infinite { file, line, column, found });
         }
-        let (varies, missing) = (m.min < m.max, m.missing > 0);
+        let (varies, missing) = (m.min < m.max || self.raw, m.missing > 0);
         if !varies && !missing {
             return Ok((Code::Ignored { reason: Reason::Constant }, Vec::new()));
         }
         let notes =
             missing.then(|| Note::Missing { column: column.name.clone(), rows: m.missing, level: false });
-        Ok((Code::Number { center: m.mean, scale: m.scale, varies, missing }, notes.into_iter().collect()))
+        let (center, scale) = self.scaling(&m);
+        Ok((Code::Number { center, scale, varies, missing }, notes.into_iter().collect()))
+    }
+
+    /// Center and scale of numbers.
+    fn scaling(&self, m: &Moments) -> (f64, f64) {
+        if self.raw { (0.0, 1.0) } else { (m.mean, m.scale) }
     }
 
     /// A column of dates of which some are present.
@@ -307,8 +317,9 @@ impl Learner<'_> {
             let values = at.iter().map(|at| at.map_or(f64::NAN, |at| part.of(at, first))).collect();
             let m = Moments::of(&Values::Levels { codes, values }, self.rows, self.weights);
             missing = m.missing;
-            if m.min < m.max {
-                parts.push(PartCode { part, center: m.mean, scale: m.scale });
+            if m.min < m.max || self.raw {
+                let (center, scale) = self.scaling(&m);
+                parts.push(PartCode { part, center, scale });
             }
         }
         if parts.is_empty() && missing == 0 {
@@ -330,10 +341,7 @@ impl Learner<'_> {
         }
         let (center, scale) = match target.task {
             Task::Classes(_) => (0.0, 1.0),
-            Task::Number => {
-                let m = Moments::of(&values(column), self.rows, self.weights);
-                (m.mean, m.scale)
-            }
+            Task::Number => self.scaling(&Moments::of(&values(column), self.rows, self.weights)),
         };
         Ok(TargetCode { column: target.column.clone(), task: target.task.clone(), center, scale })
     }

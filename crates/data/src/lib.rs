@@ -36,9 +36,10 @@
 //! # What is no table
 //!
 //! [`Images`] come from IDX files, NumPy's arrays or a folder of PNG and JPEG files, and an [`ImageEncoder`] makes them a
-//! [`Dataset`]; [`text`] reads text as characters, for models that guess the next one.
+//! [`Dataset`]; an array of numbers is a [`Table`] ([`Table::from_arrays`]); [`input`] tells what a path names; [`text`] reads text as characters, for models that guess the next one.
 
 mod array;
+mod array_table;
 mod batches;
 mod class_weight;
 mod csv;
@@ -52,6 +53,7 @@ mod folder;
 pub mod idx;
 pub mod images;
 mod infer;
+pub mod input;
 mod intern;
 mod learn;
 mod ngram;
@@ -83,7 +85,7 @@ pub use encoder::{Code, ColumnCode, Encoder, Feature, FeatureKind, PartCode, Rea
 pub use error::{
     ArrayError, DataError, EncodeError, ImageError, ReadError, SplitError, TargetError, TextError,
 };
-pub use images::{ImageEncoder, Images, Pixels};
+pub use images::{ImageEncoder, Images, PixelRows, Pixels};
 pub use infer::ColumnType;
 pub use learn::{EncoderOptions, MIN_LEVEL_ROWS, weights};
 pub use notes::Note;

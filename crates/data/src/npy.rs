@@ -15,6 +15,8 @@ use crate::error::{ArrayError, list};
 use crate::idx::hex;
 use crate::stream::Stream;
 
+/// What a file begins with.
+const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// The longest header that is read; NumPy itself takes 10,000 bytes for suspicious.
 const LONGEST_HEADER: u64 = 1 << 16;
 
@@ -24,6 +26,14 @@ const LONGEST_HEADER: u64 = 1 << 16;
 /// [`ArrayError`] names the file, the byte, what the format expects there and what was found.
 pub fn read(file: impl AsRef<Path>) -> Result<Array, ArrayError> {
     array(Stream::open(file.as_ref())?)
+}
+
+/// Whether a file begins as a NumPy file does, packed or not.
+pub fn is_npy(file: impl AsRef<Path>) -> bool {
+    let file = file.as_ref();
+    // What is no plain file can be read only once.
+    let first = || Stream::open(file).and_then(|mut stream| stream.array::<6>("the format's name"));
+    file.is_file() && first().is_ok_and(|magic| magic == MAGIC)
 }
 
 /// Reads bytes of a `.npy` file; `name` is for messages.
@@ -86,7 +96,7 @@ impl Npz {
 
 fn array(mut stream: Stream) -> Result<Array, ArrayError> {
     let magic: [u8; 8] = stream.array("the format's name and version")?;
-    if &magic[..6] != b"\x93NUMPY" {
+    if magic[..6] != MAGIC {
         return Err(stream.malformed(0, "a NumPy file, which begins with 93 NUMPY", hex(&magic)));
     }
     let length = match magic[6] {

@@ -1,5 +1,8 @@
 //! [`ImageEncoder`]: images as rows of numbers, by what was learnt from the training images.
 
+use std::fmt;
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Float;
@@ -30,6 +33,9 @@ pub struct ImageEncoder {
     pub scale: Vec<f64>,
     /// The names of the classes; a target is an index of them.
     pub classes: Vec<String>,
+    /// Whether images of another size are brought to this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resized: bool,
 }
 
 impl ImageEncoder {
@@ -52,7 +58,8 @@ impl ImageEncoder {
         let (mean, scale) = moments.into_iter().unzip();
         let Images { height, width, .. } = *images;
         let bytes = matches!(images.pixels, Pixels::Bytes(_));
-        Ok(Self { channels, height, width, bytes, mean, scale, classes: images.classes.clone() })
+        let classes = images.classes.clone();
+        Ok(Self { channels, height, width, bytes, mean, scale, classes, resized: false })
     }
 
     /// Numbers in a row: channels · height · width.
@@ -81,7 +88,46 @@ impl ImageEncoder {
             target,
             weight: None,
             rows: rows.to_vec(),
+            pixels: None,
         })
+    }
+
+    /// [`ImageEncoder::encode`] without the numbers: each row is encoded when it is read ([`Dataset::append_row`]), to the same
+    /// bits, and pixels stay what they are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rows<F: Float>(
+        &self,
+        images: &Arc<Images>,
+        rows: &[u32],
+        target: bool,
+    ) -> Result<Dataset<F>, ImageError> {
+        self.check(images)?;
+        let target = if target { self.targets(images, rows)? } else { Vec::new() };
+        let encoder = Self { classes: Vec::new(), ..self.clone() };
+        let pixels = PixelRows { images: Arc::clone(images), tables: self.tables(), encoder };
+        Ok(Dataset {
+            dense: Vec::new(),
+            width: self.width(),
+            codes: Vec::new(),
+            code_width: 0,
+            target,
+            weight: None,
+            rows: rows.to_vec(),
+            pixels: Some(pixels),
+        })
+    }
+
+    /// The number of a pixel of a channel.
+    fn number(&self, channel: usize, pixel: f64) -> f64 {
+        (pixel - self.mean[channel]) / self.scale[channel]
+    }
+
+    /// The number of each byte, for each channel.
+    fn tables(&self) -> Vec<[f64; 256]> {
+        let table = |k| std::array::from_fn(|byte| self.number(k, byte as f64 / 255.0));
+        (0..self.channels).map(table).collect()
     }
 
     /// The numbers of the images `rows` alone, in the place of what `dense` held: a network that encodes each batch as it comes
@@ -99,13 +145,11 @@ impl ImageEncoder {
         let (size, plane) = (self.width(), self.height * self.width);
         dense.clear();
         dense.resize(rows.len() * size, F::zero());
-        let number = |k: usize, x: f64| F::from_f64((x - self.mean[k]) / self.scale[k]);
+        let number = |k: usize, x: f64| F::from_f64(self.number(k, x));
         let pairs = dense.par_chunks_exact_mut(size).zip(rows);
         match &images.pixels {
             Pixels::Bytes(x) => {
-                let byte = |k| move |b: usize| number(k, b as f64 / 255.0);
-                let tables: Vec<[F; 256]> =
-                    (0..self.channels).map(|k| std::array::from_fn(byte(k))).collect();
+                let tables: Vec<[F; 256]> = self.tables().iter().map(|t| t.map(F::from_f64)).collect();
                 pairs.for_each(|(out, &row)| {
                     let image = &x[row as usize * size..][..size];
                     let planes = out.chunks_exact_mut(plane).zip(image.chunks_exact(plane));
@@ -163,6 +207,41 @@ impl ImageEncoder {
             return Err(ImageError::PixelKind { file: images.file.clone(), found, expected });
         }
         Ok(())
+    }
+}
+
+/// Images whose numbers are made as rows are read: a byte takes an eighth of an `f64`.
+#[derive(Clone, PartialEq)]
+pub struct PixelRows {
+    images: Arc<Images>,
+    /// Without classes.
+    encoder: ImageEncoder,
+    tables: Vec<[f64; 256]>,
+}
+
+impl PixelRows {
+    /// Appends the numbers of an image, each rounded to `F` once.
+    pub(crate) fn append<F: Float>(&self, image: u32, to: &mut Vec<F>) {
+        let (size, plane) = (self.encoder.width(), self.encoder.height * self.encoder.width);
+        let place = image as usize * size..(image as usize + 1) * size;
+        match &self.images.pixels {
+            Pixels::Bytes(x) => {
+                for (table, x) in self.tables.iter().zip(x[place].chunks_exact(plane)) {
+                    to.extend(x.iter().map(|&x| F::from_f64(table[usize::from(x)])));
+                }
+            }
+            Pixels::Floats(x) => {
+                for (k, x) in x[place].chunks_exact(plane).enumerate() {
+                    to.extend(x.iter().map(|&x| F::from_f64(self.encoder.number(k, f64::from(x)))));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PixelRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PixelRows").field("file", &self.images.file).finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,7 @@ use thalweg_core::{Float, Layout, Params, expr};
 
 use crate::linear::Shape;
 use crate::losses::Loss;
-use crate::network::{Input, ModelSpec, Network, NetworkError, Output, StateError};
+use crate::network::{Criterion, Input, ModelSpec, Network, NetworkError, Output, StateError};
 
 /// The version of the description that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -44,6 +44,9 @@ pub struct Description {
     pub model: String,
     /// The loss expression, as in `huber(delta=1.35)`. It says what is predicted.
     pub loss: String,
+    /// The share of a class that the loss spreads over all classes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
     /// The numeric columns that the model takes.
     pub dense: usize,
     /// The one-hot features behind them.
@@ -59,6 +62,10 @@ pub struct Description {
     pub training: Training,
     /// What it scored on rows that training never saw, if there were any.
     pub score: Option<Score>,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 /// How a model was trained.
@@ -136,7 +143,8 @@ impl Description {
         // What takes tokens and has no classes says the next token.
         let next = matches!(input, Input::Tokens { .. }) && self.classes.is_empty() && loss == Loss::SOFTMAX;
         let output = if next { Output::NextToken } else { Output::Row(loss.outputs(self.classes.len())) };
-        Network::new(&spec, input, output, loss, self.training.seed).map(Some)
+        let criterion = Criterion { loss, class_weights: None, smoothing: self.label_smoothing };
+        Network::new(&spec, input, output, criterion, self.training.seed).map(Some)
     }
 
     /// The encoder, read back as `T`.

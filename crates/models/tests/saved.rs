@@ -18,6 +18,7 @@ fn description() -> Description {
         format: FORMAT,
         model: "linear".into(),
         loss: "softmax".into(),
+        label_smoothing: 0.0,
         dense: 2,
         one_hot: 1,
         classes: vec!["setosa".into(), "versicolor \"2\"".into(), "virginica".into()],

@@ -66,10 +66,18 @@ pub trait Kept<F: Float> {
 
 /// The validation rows and a score for weights on them (higher is better, or lower: nothing depends on it).
 pub struct Valid<'a, F: Float> {
+    /// What is minimised, over these rows.
+    pub objective: &'a dyn Objective<F>,
     /// The rows.
     pub batch: Batch<'a, F>,
     /// The score.
     pub score: &'a dyn Fn(&Params<F>) -> f64,
+}
+
+impl<F: Float> Valid<'_, F> {
+    fn loss(&self, theta: &Params<F>) -> f64 {
+        self.objective.loss(theta, &self.batch).mean()
+    }
 }
 
 /// What a run ends with.
@@ -338,7 +346,7 @@ pub fn fit<F: Float>(
         let averaged = task.kept.filter(|_| averages);
         averaged.iter().for_each(|kept| kept.become_those_of(&evaluated));
         let train_loss = sum.mean() + penalty;
-        let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+        let valid_loss = task.valid.as_ref().map(|v| v.loss(&evaluated));
         let valid_score = task.valid.as_ref().map(|v| (v.score)(&evaluated));
         tell(Event::Epoch(&EpochRecord {
             epoch,
@@ -405,7 +413,7 @@ pub fn fit<F: Float>(
     let mut best_epoch = epoch;
     let has_kept = best.is_some();
     if let Some(best) = best.filter(|_| validates || diverged) {
-        let last = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+        let last = task.valid.as_ref().map(|v| v.loss(&evaluated));
         // An interrupted or diverged epoch has not been judged yet: it may hold the best weights or the worst.
         if diverged || !last.is_some_and(|last| last < best.valid_loss.unwrap_or(best.loss)) {
             best_epoch = best.epoch;
@@ -414,7 +422,7 @@ pub fn fit<F: Float>(
         }
     }
     let train_loss = objective.loss(&evaluated, &train).mean() + options.penalty.value(&evaluated);
-    let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
+    let valid_loss = task.valid.as_ref().map(|v| v.loss(&evaluated));
     // Without validation, the loss that was best is one before a step, and the weights are those after it.
     let has_best = has_kept && train_loss < first_loss;
     Ok(Fitted {

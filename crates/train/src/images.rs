@@ -1,28 +1,25 @@
-//! Images as the rows of a job: a file of images, a file of their classes.
+//! Images as the rows of a job.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use thalweg_data::{
     DataError, Dataset, Encoder, ImageEncoder, ImageError, Images, Part, Split, SplitBy, SplitOptions,
-    TargetCode, Task, TaskKind, idx,
+    TargetCode, TargetError, Task, TaskKind,
 };
-use thalweg_models::losses::{self, Loss};
 
-use crate::job::{Job, JobError, Parts, Prepared};
+use crate::job::{Job, JobError, Parts, Prepared, loss_of};
+use crate::source::{self, Source, Targets};
 
 /// What a model of images says it predicts.
 const TARGET: &str = "class";
 
-/// Images and their classes; where no file of classes is named, the one that belongs to the images by its name.
+/// Rows of images for a model that takes such: all of them, in their order.
 ///
 /// # Errors
-/// What [`Images::from_idx`] refuses, and images without classes.
-pub fn read_labelled(images: &Path, labels: Option<&Path>) -> Result<Images, ImageError> {
-    let beside = idx::labels_beside(images);
-    let Some(labels) = labels.or(beside.as_deref()) else {
-        return Err(ImageError::NoLabels { file: images.into() });
-    };
-    Images::from_idx(images, Some(labels))
+/// Images of another size or kind; with `targets`, those without classes or of classes that the model does not know.
+pub fn rows_for(coder: &ImageEncoder, images: Images, targets: bool) -> Result<Dataset<f64>, JobError> {
+    let all: Vec<u32> = (0..images.count as u32).collect();
+    coder.rows(&Arc::new(images), &all, targets).map_err(wrap)
 }
 
 /// Refuses settings that say something about columns.
@@ -50,14 +47,22 @@ fn check(job: &Job) -> Result<(), JobError> {
     if job.task == Some(TaskKind::Number) {
         return Err(JobError::Setting("--task number is for tables: images have classes".into()));
     }
+    if job.split == SplitBy::Ordered && job.data.is_dir() {
+        return Err(JobError::Setting(
+            "--split ordered would test the last classes alone: a folder has its images class by class"
+                .into(),
+        ));
+    }
     Ok(())
 }
 
-/// Reads, cuts and encodes images.
-pub(crate) fn prepare(job: Job) -> Result<Prepared, JobError> {
+/// Cuts and encodes images.
+pub(crate) fn prepare(job: Job, images: Images, mut notes: Vec<String>) -> Result<Prepared, JobError> {
     check(&job)?;
-    let wrap = |error: ImageError| JobError::from(DataError::from(error));
-    let images = Images::from_idx(&job.data, Some(Path::new(&job.target))).map_err(wrap)?;
+    if let [class] = &images.classes[..] {
+        let (file, target) = (job.data.clone(), TARGET.into());
+        return Err(DataError::from(TargetError::OneClass { file, target, class: class.clone() }).into());
+    }
     let rows: Vec<u32> = (0..images.count as u32).collect();
     let options = SplitOptions {
         test: job.test.fraction(),
@@ -67,37 +72,35 @@ pub(crate) fn prepare(job: Job) -> Result<Prepared, JobError> {
     };
     let split =
         Split::of_rows(&job.data, &rows, images.labels.as_deref(), &options).map_err(DataError::from)?;
-    let coder = ImageEncoder::learn(&images, &split.train, true).map_err(wrap)?;
+    let mut coder = ImageEncoder::learn(&images, &split.train, !job.learn.raw).map_err(wrap)?;
+    coder.resized = job.images.resize.is_some();
     let classes = coder.classes.len();
-    let loss = job.loss.unwrap_or(if classes == 2 { Loss::LOGISTIC } else { Loss::SOFTMAX });
-    if classes < 2 || loss.outputs(classes) == 0 || !loss.task().is_classes() {
-        return Err(JobError::Setting(format!(
-            "the loss {loss} cannot train on {classes} classes of images"
-        )));
+    let loss = loss_of(&job, classes, TARGET)?;
+    if !loss.task().is_classes() {
+        return Err(JobError::Setting(format!("the loss {loss} is for numbers, and images have classes")));
     }
-    if loss.task() == losses::Task::TwoClasses && classes > 2 {
-        return Err(JobError::Setting(format!(
-            "{loss} is for two classes, and the images have {classes}; take softmax"
-        )));
-    }
+    notes.insert(0, note(&images));
+    let images = Arc::new(images);
     let part = |part: &Part, rows: &[u32]| -> Result<Option<Dataset<f64>>, JobError> {
         match part {
             Part::File(file) => {
-                let other = read_labelled(file, None).map_err(wrap)?;
-                let rows: Vec<u32> = (0..other.count as u32).collect();
-                coder.encode(&other, &rows, true).map(Some).map_err(wrap)
+                let (other, _) = source::read(file, Targets::Beside, &job.read, &job.images, Some(&coder))?;
+                match other {
+                    Source::Images(other) => rows_for(&coder, other, true).map(Some),
+                    Source::Table(_) => Err(JobError::Setting(format!(
+                        "{} is a table, and {} holds images",
+                        file.display(),
+                        job.data.display()
+                    ))),
+                }
             }
             _ if rows.is_empty() => Ok(None),
-            _ => coder.encode(&images, rows, true).map(Some).map_err(wrap),
+            _ => coder.rows(&images, rows, true).map(Some).map_err(wrap),
         }
     };
-    let train = coder.encode(&images, &split.train, true).map_err(wrap)?;
+    let train = coder.rows(&images, &split.train, true).map_err(wrap)?;
     let valid = part(&job.valid, &split.valid)?;
     let test = part(&job.test, &split.test)?;
-    let note = format!(
-        "{} images of {} × {} pixels, {} channels, {classes} classes",
-        images.count, images.height, images.width, images.channels
-    );
     let encoder = Encoder {
         columns: vec![],
         target: Some(TargetCode {
@@ -108,6 +111,22 @@ pub(crate) fn prepare(job: Job) -> Result<Prepared, JobError> {
         }),
         weight: None,
     };
-    let notes = vec![note];
     Prepared::of_parts(job, Parts { encoder, images: Some(coder), split, train, valid, test, loss }, notes)
+}
+
+/// What is seen first: how many images, how large, of how many classes.
+fn note(images: &Images) -> String {
+    let Images { count, height, width, channels, ref classes, .. } = *images;
+    let planes = if channels == 1 { "channel" } else { "channels" };
+    let shown: Vec<&str> = classes.iter().take(6).map(String::as_str).collect();
+    let more = if classes.len() > 6 { ", …" } else { "" };
+    format!(
+        "{count} images of {height} × {width} pixels, {channels} {planes}; {} classes ({}{more})",
+        classes.len(),
+        shown.join(", ")
+    )
+}
+
+fn wrap(error: ImageError) -> JobError {
+    DataError::from(error).into()
 }

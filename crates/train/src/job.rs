@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use thalweg_core::{Layout, Objective, Params, Penalty, Threads};
+use thalweg_data::input::{self, Kind};
 use thalweg_data::{
     BatchSize, Batches, ClassWeight, DataError, Dataset, Encoder, EncoderOptions, ImageEncoder, Part,
-    ReadOptions, Split, SplitBy, SplitOptions, Table, Target, TargetError, Task, TaskKind, idx, read,
+    ReadOptions, Split, SplitBy, SplitOptions, Table, Target, TargetError, Task, TaskKind,
 };
 use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
@@ -21,8 +22,10 @@ use crate::event::Observer;
 use crate::fit::{FitError, FitOptions, Fitted, Task as FitTask, Valid, fit};
 use crate::metrics::{Metric, Score};
 use crate::model::{Form, Model};
+use crate::network::Init;
 use crate::observers::History;
 use crate::score::Scored;
+use crate::source::{self, ImageOptions, Source, Targets};
 use crate::stop::Stop;
 use crate::text::{self, Corpus, Scores};
 
@@ -43,12 +46,15 @@ const NETWORK_DESCENT: f64 = 0.05;
 /// What is asked for. `None` leaves a decision to [`Prepared::new`].
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The table, or a file of images or of text.
+    /// The table, a folder of images, or a file of images, of numbers or of text.
     pub data: PathBuf,
-    /// The column to predict; for images, the file of their classes; empty for text.
+    /// The column to predict; for arrays, the file of their classes or numbers. Empty where nobody needs to say it: a folder of
+    /// images has its classes' names, an array may have a file beside it, and a text has none.
     pub target: String,
     /// How the file is read.
     pub read: ReadOptions,
+    /// How images are read.
+    pub images: ImageOptions,
     /// What columns are used as.
     pub learn: EncoderOptions,
     /// Whether the target is classes or a number.
@@ -65,8 +71,12 @@ pub struct Job {
     pub seed: u64,
     /// The loss.
     pub loss: Option<Loss>,
+    /// The share of a class that the loss spreads over all classes, in [0, 1).
+    pub label_smoothing: f64,
     /// The layers of a network; none for a linear model.
     pub model: Option<ModelSpec>,
+    /// The weights that a network starts from: a safetensors file with PyTorch's names, or a model that was saved.
+    pub init: Option<PathBuf>,
     /// A pattern of a network's tensors that are not trained.
     pub freeze: Option<String>,
     /// Symbols of a sequence of text.
@@ -124,6 +134,14 @@ pub enum JobError {
         /// What is wrong.
         what: String,
     },
+    /// Weights to start from that are another network's, or none.
+    #[error("cannot start from {}: {what}", .file.display())]
+    Init {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The model.
     #[error(transparent)]
     Linear(#[from] LinearError),
@@ -176,6 +194,11 @@ pub struct Prepared {
     pub notes: Vec<String>,
     /// The answer that needs no features: shares of the classes, or the mean.
     pub answer: Vec<f64>,
+    /// How much each class weighs in training, where rows do not weigh that much already: label smoothing gives each class its
+    /// share of a row, with the class's own weight.
+    pub class_weights: Option<Vec<f64>>,
+    /// What a network starts from, where it is not its own start.
+    pub(crate) init: Option<Init>,
 }
 
 /// A run on prepared data.
@@ -208,6 +231,8 @@ pub struct TrainOptions {
     pub probes: Vec<u64>,
     /// Who works on it.
     pub threads: Threads,
+    /// Passes at most, where they are not those of the preparation.
+    pub epochs: Option<u64>,
 }
 
 impl Outcome {
@@ -234,11 +259,18 @@ impl Prepared {
         if job.context.is_some() {
             return Err(JobError::Setting("--context is for text".into()));
         }
-        if idx::is_idx(&job.data) {
-            return crate::images::prepare(job);
+        check_files(&job)?;
+        let targets = if job.target.is_empty() { Targets::Beside } else { Targets::In(&job.target) };
+        let (source, notes) = source::read(&job.data, targets, &job.read, &job.images, None)?;
+        match source {
+            Source::Images(images) => crate::images::prepare(job, images, notes),
+            Source::Table(table) if input::kind(&job.data) == Kind::Array => {
+                let mut prepared = Self::of_table(Job { target: Table::TARGET.into(), ..job }, &table)?;
+                prepared.notes.splice(1..1, notes);
+                Ok(prepared)
+            }
+            Source::Table(table) => Self::of_table(job, &table),
         }
-        let table = read(&job.data, &job.read).map_err(DataError::from)?;
-        Self::of_table(job, &table)
     }
 
     /// [`Prepared::new`] on a table that has been read.
@@ -290,19 +322,7 @@ impl Prepared {
             Task::Classes(classes) => classes.clone(),
             Task::Number => vec![],
         };
-        let loss = job.loss.unwrap_or(match classes.len() {
-            0 => Loss::SQUARED,
-            2 => Loss::LOGISTIC,
-            _ => Loss::SOFTMAX,
-        });
-        if loss.task() == losses::Task::TwoClasses && classes.len() > 2 {
-            let message = format!(
-                "{loss} is for two classes, and {:?} has {}; take softmax",
-                job.target,
-                classes.len()
-            );
-            return Err(JobError::Setting(message));
-        }
+        let loss = loss_of(&job, classes.len(), &job.target)?;
         if let (losses::Task::Count, Some(code)) = (loss.task(), &mut encoder.target) {
             // A count keeps its own units: its log is what is linear.
             (code.center, code.scale) = (0.0, 1.0);
@@ -326,7 +346,14 @@ impl Prepared {
             match part {
                 Part::File(file) => {
                     let options = ReadOptions { text: encoder.text_columns(), ..job.read.clone() };
-                    let other = read(file, &options).map_err(DataError::from)?;
+                    let other = match source::read(file, Targets::Beside, &options, &job.images, None)?.0 {
+                        Source::Table(other) => other,
+                        Source::Images(_) => {
+                            let (file, data) = (file.display(), job.data.display());
+                            let message = format!("{file} holds images, and {data} is a table");
+                            return Err(JobError::Setting(message));
+                        }
+                    };
                     let (rows, _) = encoder.rows_with_target(&other).map_err(DataError::from)?;
                     encode(&other, &rows).map(Some)
                 }
@@ -348,8 +375,14 @@ impl Prepared {
         let answer = answer(&train, &encoder, classes.len());
         // How many rows there are when weight w is the row w times; weights that are only relative do not make them few.
         let size = train.weight.as_ref().map_or(0.0, |w| w.iter().sum::<f64>()).max(train.len() as f64);
-        weigh_classes(&mut train, &classes, &job.class_weight)?;
-        let metric = metric(&job, &classes)?;
+        let target = encoder.target.as_ref().map_or("", |t| &t.column).to_string();
+        let mut class_weights = class_weights(&train, &classes, &job.class_weight)?;
+        if job.label_smoothing == 0.0
+            && let Some(factors) = class_weights.take()
+        {
+            train.weigh_classes(&factors);
+        }
+        let metric = metric(&job, &classes, &target)?;
         let default_l2 = if classes.is_empty() || job.model.is_some() { 0.0 } else { 1.0 / size };
         let penalty = Penalty { l1: job.l1, l2: job.l2.unwrap_or(default_l2) };
         let rows = train.len();
@@ -359,7 +392,7 @@ impl Prepared {
             Some(_) => NETWORK_EPOCHS,
             None => LEAST_PASSES.max(LEAST_STEPS.div_ceil(per_epoch)),
         });
-        let prepared = Self {
+        let mut prepared = Self {
             encoder,
             images,
             text: None,
@@ -374,11 +407,25 @@ impl Prepared {
             epochs,
             notes,
             answer,
+            class_weights,
+            init: None,
             job,
         };
-        // A layer that does not fit is told before anything is written.
-        prepared.network(&Threads::serial())?;
+        // A layer that does not fit, or weights that do not, are told before anything is written.
+        let network = prepared.network(&Threads::serial())?;
+        prepared.init = match (&prepared.job.init, &network) {
+            (Some(file), Some(network)) => Some(Init::read(network, file)?),
+            (Some(_), None) => {
+                return Err(JobError::Setting("--init is for networks, and the model is linear".into()));
+            }
+            (None, _) => None,
+        };
         Ok(prepared)
+    }
+
+    /// The column that is predicted, or what the classes of images are called.
+    pub fn target(&self) -> &str {
+        self.encoder.target.as_ref().map_or("", |t| &t.column)
     }
 
     /// The names of the classes; empty for numbers.
@@ -398,7 +445,12 @@ impl Prepared {
 
     /// The steps of a whole run at a batch size.
     pub fn steps(&self, batch: BatchSize) -> u64 {
-        self.epochs * self.rows().div_ceil(batch.of(self.rows())) as u64
+        self.steps_of(self.epochs, batch)
+    }
+
+    /// The steps of so many passes.
+    pub(crate) fn steps_of(&self, epochs: u64, batch: BatchSize) -> u64 {
+        epochs * self.rows().div_ceil(batch.of(self.rows())) as u64
     }
 
     /// The batch size of a member of a comparison.
@@ -510,8 +562,8 @@ impl Prepared {
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
                 _ if by_text => text::RATE,
-                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" if network => NETWORK_DESCENT,
-                _ if network || plan.finds_rate() => plan.entry().lr,
+                _ if network => network_rate(&plan),
+                _ if plan.finds_rate() => plan.entry().lr,
                 "svrg" | "saga" => {
                     let l = self.noisy_curvature()?;
                     notes.push(format!(
@@ -583,20 +635,21 @@ impl Prepared {
         observers: &mut [&mut dyn Observer],
         interrupt: &AtomicBool,
     ) -> Result<Outcome, JobError> {
-        if let Some(network) = self.network(&options.threads)? {
+        if let Some(network) = self.network_under(self.class_weights.clone(), &options.threads)? {
             return self.train_network(network, plan, batch, options, observers, interrupt);
         }
         let linear = self.linear(&options.threads);
         let layout: &std::sync::Arc<Layout> = Objective::<f64>::layout(&linear);
         let rows = self.train.len();
         let mut batches = Batches::new(rows, batch.of(rows), self.job.seed, true);
-        let horizon = Horizon { steps: self.steps(batch), per_epoch: batches.per_epoch() as u64 };
+        let fit_options = self.fit_options(options);
+        let steps = self.steps_of(fit_options.epochs, batch);
+        let horizon = Horizon { steps, per_epoch: batches.per_epoch() as u64 };
         let setup =
             Setup { horizon, threads: options.threads.clone(), decay_biases: false, ..Setup::default() };
         let mut optimizer =
             plan.build::<f64>(layout, &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
-        let fit_options = self.fit_options(options);
         let as_model = |params: Params<f64>| Model {
             encoder: self.encoder.clone(),
             images: None,
@@ -615,7 +668,11 @@ impl Prepared {
         let task = FitTask {
             objective: &linear,
             train: self.train.batch(),
-            valid: self.valid.as_ref().map(|valid| Valid { batch: valid.batch(), score: &score }),
+            valid: self.valid.as_ref().map(|valid| Valid {
+                objective: &linear,
+                batch: valid.batch(),
+                score: &score,
+            }),
             interrupt,
             kept: None,
         };
@@ -633,7 +690,7 @@ impl Prepared {
     /// How long and how a run goes.
     pub(crate) fn fit_options(&self, options: &TrainOptions) -> FitOptions {
         FitOptions {
-            epochs: self.epochs,
+            epochs: options.epochs.unwrap_or(self.epochs),
             tolerance: self.job.tolerance,
             loss_tolerance: self.job.loss_tolerance,
             patience: self.job.patience,
@@ -721,6 +778,14 @@ impl Prepared {
     }
 }
 
+/// A learning rate for networks: the library's default of the rule, and for plain descent one that most networks learn with.
+pub(crate) fn network_rate(plan: &Plan) -> f64 {
+    match plan.entry().name {
+        "sgd" | "asgd" | "polyak" | "schedulefree_sgd" => NETWORK_DESCENT,
+        _ => plan.entry().lr,
+    }
+}
+
 /// Three significant digits.
 fn short(x: f64) -> String {
     crate::report::human(x)
@@ -763,24 +828,59 @@ pub(crate) fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Resul
     }
 }
 
-/// Rows that give the score are used for nothing else: no file may be two parts.
+/// Rows that give the score are used for nothing else: nothing may be two parts, nor lie in another.
 pub(crate) fn check_files(job: &Job) -> Result<(), JobError> {
     let file = |part: &Part| if let Part::File(file) = part { Some(file.clone()) } else { None };
     let parts =
         [("DATA", Some(job.data.clone())), ("--valid", file(&job.valid)), ("--test", file(&job.test))];
-    let real = |path: &PathBuf| path.canonicalize().ok();
+    // An array of an archive is a file in a folder.
+    let real = |path: &PathBuf| match input::archive(path) {
+        Some((file, member)) => file.canonicalize().ok().map(|f| member.map_or(f.clone(), |m| f.join(m))),
+        None => path.canonicalize().ok(),
+    };
     for (i, (b, second)) in parts.iter().enumerate() {
         for (a, first) in &parts[..i] {
-            if let (Some(first), Some(second)) = (first, second)
-                && real(first).is_some_and(|first| real(second) == Some(first))
-            {
+            let (Some(first), Some(second)) = (first, second) else { continue };
+            let (Some(one), Some(other)) = (real(first), real(second)) else { continue };
+            let what = if one.is_dir() { "folder" } else { "file" };
+            if one == other {
                 let message =
-                    format!("{a} and {b} are one file, {}: its rows cannot be both", second.display());
+                    format!("{a} and {b} are one {what}, {}: its rows cannot be both", second.display());
+                return Err(JobError::Setting(message));
+            }
+            if one.starts_with(&other) || other.starts_with(&one) {
+                let (first, second) = (first.display(), second.display());
+                let message = format!(
+                    "of {a} {first} and {b} {second}, one lies in the other: its rows cannot be both"
+                );
                 return Err(JobError::Setting(message));
             }
         }
     }
     Ok(())
+}
+
+/// The loss of a target of so many classes, or of a number (0 classes): the one that was asked for, or the one that suits.
+pub(crate) fn loss_of(job: &Job, classes: usize, target: &str) -> Result<Loss, JobError> {
+    let smooth = job.label_smoothing > 0.0;
+    let loss = job.loss.unwrap_or(match classes {
+        0 => Loss::SQUARED,
+        2 if !smooth => Loss::LOGISTIC,
+        _ => Loss::SOFTMAX,
+    });
+    if loss.task() == losses::Task::TwoClasses && classes > 2 {
+        let message = format!("{loss} is for two classes, and {target:?} has {classes}; take softmax");
+        return Err(JobError::Setting(message));
+    }
+    if smooth && job.model.is_none() {
+        return Err(JobError::Setting("--label-smoothing is for networks, and the model is linear".into()));
+    }
+    if smooth && loss != Loss::SOFTMAX {
+        return Err(JobError::Setting(format!(
+            "--label-smoothing goes with softmax, and the loss is {loss}"
+        )));
+    }
+    Ok(loss)
 }
 
 /// The kind of target that was asked for, by `--task` or by a loss that is made for one kind.
@@ -834,7 +934,7 @@ fn target_note(job: &Job, target: &Target) -> String {
     note
 }
 
-fn metric(job: &Job, classes: &[String]) -> Result<Metric, JobError> {
+fn metric(job: &Job, classes: &[String], target: &str) -> Result<Metric, JobError> {
     let metric = job.metric.unwrap_or(if classes.is_empty() { Metric::R2 } else { Metric::Accuracy });
     if metric.is_for_text() {
         let message = format!("the metric {} is for text, and {:?} is a column", metric.name(), job.target);
@@ -842,13 +942,12 @@ fn metric(job: &Job, classes: &[String]) -> Result<Metric, JobError> {
     }
     if metric.is_for_classes() == classes.is_empty() {
         let (is, has) = if classes.is_empty() { ("classes", "a number") } else { ("numbers", "classes") };
-        let message = format!("the metric {} is for {is}, and {:?} is {has}", metric.name(), job.target);
+        let message = format!("the metric {} is for {is}, and {target:?} is {has}", metric.name());
         return Err(JobError::Setting(message));
     }
     if metric == Metric::RocAuc && classes.len() > 2 {
         return Err(JobError::Setting(format!(
-            "roc_auc is for two classes, and {:?} has {}",
-            job.target,
+            "roc_auc is for two classes, and {target:?} has {}",
             classes.len()
         )));
     }
@@ -870,20 +969,23 @@ fn answer(train: &Dataset<f64>, encoder: &Encoder, classes: usize) -> Vec<f64> {
     of.into_iter().map(|w| w / total).collect()
 }
 
-/// Folds class weights into row weights.
-fn weigh_classes(train: &mut Dataset<f64>, classes: &[String], weight: &ClassWeight) -> Result<(), JobError> {
+/// The weight of each class, if they differ.
+fn class_weights(
+    train: &Dataset<f64>,
+    classes: &[String],
+    weight: &ClassWeight,
+) -> Result<Option<Vec<f64>>, JobError> {
     if *weight == ClassWeight::None {
-        return Ok(());
+        return Ok(None);
     }
     if classes.is_empty() {
         return Err(JobError::Setting("--class-weight is for classes, and the target is a number".into()));
     }
     let factors = weight.factors(classes, train).map_err(DataError::from)?;
-    train.weigh_classes(&factors);
-    if train.weight.as_ref().is_some_and(|w| w.iter().all(|&w| w == 0.0)) {
+    if train.target.iter().all(|&class| factors[class as usize] == 0.0) {
         return Err(JobError::Setting("--class-weight leaves no row with a weight above 0".into()));
     }
-    Ok(())
+    Ok(factors.iter().any(|&f| f != 1.0).then_some(factors))
 }
 
 /// The reason of a stop that a person may want to act on.

@@ -17,6 +17,7 @@ pub mod pages;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod source;
 mod stop;
 pub mod text;
 

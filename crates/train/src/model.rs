@@ -5,13 +5,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Batch, Objective, Params, Threads};
 use thalweg_data::text::Vocabulary;
-use thalweg_data::{Dataset, Encoder, ImageEncoder, Task};
+use thalweg_data::{Code, Dataset, Encoder, ImageEncoder, Task};
+use thalweg_models::layers::{Row, default_width};
 use thalweg_models::linear::{Linear, Shape};
 use thalweg_models::losses::Loss;
 use thalweg_models::network::{Input, Network};
 use thalweg_models::saved::{self, Description, FORMAT, Parameters, Saved, SavedError};
 
-use crate::network::image_input;
+use crate::network::{Rows, image_input};
 use crate::score::Judged;
 
 /// Where the description's encoder says how images become numbers.
@@ -98,13 +99,12 @@ pub(crate) fn judged(encoder: &Encoder, predicted: Vec<f64>, data: &Dataset<f64>
 pub(crate) fn network_responses(
     network: &Network<f32>,
     theta: &Params<f32>,
-    data: &Dataset<f32>,
+    rows: &Rows<'_>,
     encoder: &Encoder,
 ) -> Vec<f64> {
-    let mut out = vec![0.0; data.len() * network.criterion().loss.responses(network.outputs())];
-    let none = if data.target.is_empty() { vec![0.0; data.len()] } else { vec![] };
-    let batch = if data.target.is_empty() { Batch { target: &none, ..data.batch() } } else { data.batch() };
-    network.responses(theta, &batch, &mut out);
+    let mut out = vec![0.0; rows.data.len() * network.criterion().loss.responses(network.outputs())];
+    let numbers = |at: usize, to: &mut Vec<f32>| rows.data.append_row(at, to);
+    network.over(&numbers).responses(theta, &rows.batch(), &mut out);
     let mut out: Vec<f64> = out.into_iter().map(f64::from).collect();
     in_own_units(encoder, &mut out);
     out
@@ -116,6 +116,29 @@ fn in_own_units(encoder: &Encoder, out: &mut [f64]) {
     if classes_of(encoder).is_empty() {
         out.iter_mut().for_each(|y| *y = center + scale * *y);
     }
+}
+
+/// What a row of the data is.
+fn input_row(input: &Input) -> Row {
+    let counted = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let (layer, output) = match *input {
+        Input::Table { numbers, ref levels } => {
+            let mut what = vec![];
+            if numbers > 0 {
+                what.push(counted(numbers, "number", "numbers"));
+            }
+            if !levels.is_empty() {
+                what.push(counted(levels.len(), "category", "categories"));
+            }
+            (what.join(", "), vec![numbers + levels.len()])
+        }
+        Input::Image { channels, height, width } => {
+            ("channels × height × width".into(), vec![channels, height, width])
+        }
+        Input::Sequence { steps, features } => ("steps × numbers".into(), vec![steps, features]),
+        Input::Tokens { vocabulary, context } => (format!("tokens of {vocabulary}"), vec![context]),
+    };
+    Row { place: "input".into(), layer, output, parameters: 0, multiply_adds: 0 }
 }
 
 /// What a network of text takes: its own context, if that is one that can be trained.
@@ -164,6 +187,28 @@ impl Model {
         }
     }
 
+    /// A network from its input to its output, a row for what comes in, for each table of a category, and for each layer; their
+    /// parameters add up to [`Model::parameters`]. Empty for a linear map.
+    pub fn layers(&self) -> Vec<Row> {
+        let Some(network) = self.network() else { return vec![] };
+        let mut rows = vec![input_row(network.input())];
+        let categories = self.encoder.columns.iter().filter(|c| matches!(c.code, Code::Category { .. }));
+        for (place, column) in categories.enumerate() {
+            let levels = column.code.levels();
+            let width = default_width(levels);
+            rows.push(Row {
+                place: format!("embeddings.{place}"),
+                layer: format!("{levels} levels of {}", column.name),
+                output: vec![width],
+                parameters: levels * width,
+                // A row of a table is looked up: nothing is multiplied.
+                multiply_adds: 0,
+            });
+        }
+        rows.extend(network.describe().iter().cloned());
+        rows
+    }
+
     /// The symbols of a sequence of text.
     pub fn context(&self) -> Option<usize> {
         match self.network().map(Network::input) {
@@ -190,6 +235,11 @@ impl Model {
         }
     }
 
+    /// The share of a class that its loss spreads over all classes.
+    pub fn label_smoothing(&self) -> f64 {
+        self.network().map_or(0.0, |n| n.criterion().smoothing)
+    }
+
     /// The names of the classes; empty for numbers.
     pub fn classes(&self) -> &[String] {
         classes_of(&self.encoder)
@@ -200,7 +250,7 @@ impl Model {
         let linear = match &self.form {
             Form::Linear(linear) => linear,
             Form::Network(n) => {
-                return network_responses(n, &narrowed(&self.params), &data.cast(), &self.encoder);
+                return network_responses(n, &narrowed(&self.params), &Rows::of(data), &self.encoder);
             }
         };
         let columns = self.loss().responses(linear.shape().outputs);
@@ -230,7 +280,10 @@ impl Model {
     pub fn mean_loss(&self, data: &Dataset<f64>) -> f64 {
         match &self.form {
             Form::Linear(linear) => linear.loss(&self.params, &data.batch()).mean(),
-            Form::Network(n) => n.loss(&narrowed(&self.params), &data.cast().batch()).mean(),
+            Form::Network(n) => {
+                let numbers = |at: usize, to: &mut Vec<f32>| data.append_row(at, to);
+                n.over(&numbers).loss(&narrowed(&self.params), &Rows::of(data).batch()).mean()
+            }
         }
     }
 
@@ -294,6 +347,7 @@ impl Model {
             format: FORMAT,
             model: self.expression(),
             loss: self.loss().to_string(),
+            label_smoothing: self.label_smoothing(),
             dense: self.images.as_ref().map_or(self.encoder.width(), ImageEncoder::width),
             one_hot: self.encoder.levels(),
             classes: self.classes().to_vec(),

@@ -1,6 +1,7 @@
 //! Training networks: the job's way with `--model`.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,7 +9,7 @@ use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Batch, Layout, Objective, Params, Threads};
 use thalweg_data::{BatchSize, Batches, Code, DataError, Dataset, Encoder, ImageEncoder};
 use thalweg_models::losses;
-use thalweg_models::network::{Input, Network, NetworkError, Output};
+use thalweg_models::network::{Criterion, Input, Network, NetworkError, Output, Over, StateError};
 use thalweg_models::saved::{self, Parameters};
 use thalweg_optim::{Horizon, Plan, Setup};
 
@@ -33,9 +34,47 @@ pub(crate) fn image_input(images: &ImageEncoder) -> Input {
     Input::Image { channels: images.channels, height: images.height, width: images.width }
 }
 
+/// Weights to start from, and what is kept beside them.
+#[derive(Clone, Debug)]
+pub(crate) struct Init {
+    params: Params<f32>,
+    statistics: Params<f32>,
+}
+
+impl Init {
+    /// Reads them from a safetensors file with PyTorch's names: a `state_dict`, or a model that was saved (or its run's folder).
+    pub fn read(network: &Network<f32>, path: &Path) -> Result<Self, JobError> {
+        let wrong = |file: &Path, what: String| JobError::Init { file: file.into(), what };
+        let file = saved::model_file(path).map_err(|error| wrong(path, error.to_string()))?;
+        let params = network.load_state(&file).map_err(|error| {
+            let what = match error {
+                StateError::Io { source, .. } => format!("it cannot be read: {source}"),
+                StateError::Broken(source) => format!(
+                    "it is no whole safetensors file ({source}); in PyTorch, safetensors.torch.save_file(model.state_dict(), FILE) \
+                     writes one"
+                ),
+                other => other.to_string(),
+            };
+            wrong(&file, what)
+        })?;
+        let statistics = network.statistics();
+        for numbers in [&params, &statistics] {
+            for tensor in numbers.layout().tensors() {
+                let of = numbers.tensor(&tensor.name);
+                if let Some(place) = of.iter().position(|x| !x.is_finite()) {
+                    return Err(wrong(&file, format!("{}[{place}] is {}", tensor.name, of[place])));
+                }
+            }
+        }
+        Ok(Self { params, statistics })
+    }
+}
+
 /// The network's own statistics: as they were when its weights were best, and those of averaged weights.
 struct Statistics<'a> {
     network: &'a Network<f32>,
+    /// The same over the training rows.
+    over: &'a Over<'a, f32>,
     best: RefCell<Params<f32>>,
     train: Batch<'a, f32>,
     /// The training rows once, in an order of no meaning, and how many make a batch.
@@ -46,13 +85,19 @@ struct Statistics<'a> {
 }
 
 impl<'a> Statistics<'a> {
-    fn new(network: &'a Network<f32>, train: Batch<'a, f32>, batch: usize, seed: u64) -> Self {
+    fn new(
+        network: &'a Network<f32>,
+        over: &'a Over<'a, f32>,
+        train: Batch<'a, f32>,
+        batch: usize,
+        seed: u64,
+    ) -> Self {
         let mut order = train.index.map_or_else(|| (0..train.len() as u32).collect(), <[u32]>::to_vec);
         Stream::new(seed, Purpose::Shuffle, u64::MAX).shuffle(&mut order);
         // Batches of about one size: each counts the same.
         let batch = train.len().div_ceil(train.len().div_ceil(batch.max(1)).max(1)).max(1);
         let best = RefCell::new(network.statistics());
-        Self { network, best, train, order, batch, running: RefCell::new(None) }
+        Self { network, over, best, train, order, batch, running: RefCell::new(None) }
     }
 }
 
@@ -69,11 +114,41 @@ impl Kept<f32> for Statistics<'_> {
         }
         *self.running.borrow_mut() = Some(self.network.statistics());
         let batches = self.order.chunks(self.batch).map(|rows| self.train.rows(rows));
-        self.network.set_statistics(&self.network.statistics_of(weights, batches));
+        self.network.set_statistics(&self.over.statistics_of(weights, batches));
     }
     fn resume(&self) {
         if let Some(running) = self.running.take() {
             self.network.set_statistics(&running);
+        }
+    }
+}
+
+/// Rows as a network reads them: small things in f32, the numbers of a row when it is read.
+pub(crate) struct Rows<'a> {
+    /// The rows.
+    pub data: &'a Dataset<f64>,
+    target: Vec<f32>,
+    weight: Option<Vec<f32>>,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows without a target are rows all the same.
+    pub fn of(data: &'a Dataset<f64>) -> Self {
+        let single = |x: &Vec<f64>| x.iter().map(|&x| x as f32).collect();
+        let target = if data.target.is_empty() { vec![0.0; data.len()] } else { single(&data.target) };
+        Self { data, target, weight: data.weight.as_ref().map(single) }
+    }
+
+    /// All of them, without their numbers.
+    pub fn batch(&self) -> Batch<'_, f32> {
+        Batch {
+            dense: &[],
+            width: self.data.width,
+            codes: &self.data.codes,
+            code_width: self.data.code_width,
+            target: &self.target,
+            weight: self.weight.as_deref(),
+            index: None,
         }
     }
 }
@@ -89,6 +164,15 @@ impl Prepared {
     /// # Errors
     /// Layers that do not fit the data, or a size that no memory holds.
     pub fn network(&self, threads: &Threads) -> Result<Option<Network<f32>>, JobError> {
+        self.network_under(None, threads)
+    }
+
+    /// The same, with weights of the classes in its loss.
+    pub(crate) fn network_under(
+        &self,
+        class_weights: Option<Vec<f64>>,
+        threads: &Threads,
+    ) -> Result<Option<Network<f32>>, JobError> {
         let Some(spec) = &self.job.model else {
             return match &self.job.freeze {
                 None => Ok(None),
@@ -106,7 +190,8 @@ impl Prepared {
             Some(_) => Output::NextToken,
             None => Output::Row(self.loss.outputs(self.classes().len())),
         };
-        let mut network = Network::new(spec, input, output, self.loss, self.job.seed).map_err(at_data)?;
+        let criterion = Criterion { loss: self.loss, class_weights, smoothing: self.job.label_smoothing };
+        let mut network = Network::new(spec, input, output, criterion, self.job.seed).map_err(at_data)?;
         if let Some(pattern) = &self.job.freeze {
             network = network.freeze(pattern).map_err(at_data)?;
         }
@@ -119,8 +204,12 @@ impl Prepared {
         Ok(Some(network.with_threads(threads.clone())))
     }
 
-    /// Where a network starts: its own start, but for counts with the last bias that gives their mean.
+    /// Where a network starts: where it was told to, else its own start, but for counts with the last bias that gives their mean.
     fn network_start(&self, network: &Network<f32>) -> Params<f32> {
+        if let Some(Init { params, statistics }) = &self.init {
+            network.set_statistics(statistics);
+            return params.clone();
+        }
         let mut theta = network.init();
         if self.loss.task() == losses::Task::Count
             && self.answer[0] > 0.0
@@ -141,45 +230,52 @@ impl Prepared {
         observers: &mut [&mut dyn Observer],
         interrupt: &AtomicBool,
     ) -> Result<Outcome, JobError> {
-        let train: Dataset<f32> = self.train.cast();
-        let valid: Option<Dataset<f32>> = self.valid.as_ref().map(Dataset::cast);
         let (rows, text) = (self.rows(), self.text.as_ref());
+        let train = Rows::of(&self.train);
+        let valid = self.valid.as_ref().map(Rows::of);
         let mut batches = match text {
             Some(text) => text.batches(batch.of(rows), self.job.seed).map_err(DataError::from)?,
             None => Batches::new(rows, batch.of(rows), self.job.seed, true),
         };
-        let horizon = Horizon { steps: self.steps(batch), per_epoch: batches.per_epoch() as u64 };
+        let fit_options = self.fit_options(options);
+        let steps = self.steps_of(fit_options.epochs, batch);
+        let horizon = Horizon { steps, per_epoch: batches.per_epoch() as u64 };
         let setup =
             Setup { horizon, threads: options.threads.clone(), decay_biases: false, ..Setup::default() };
         let mut optimizer =
             plan.build::<f32>(network.layout(), &setup).map_err(|e| JobError::Setting(e.to_string()))?;
         let expression = optimizer.expression();
         let foreseen = text.and_then(|text| text.valid.as_ref());
-        let score = |theta: &Params<f32>| match (&self.valid, &valid) {
-            _ if foreseen.is_some() => foreseen.map_or(f64::NAN, |valid| valid.score(&network, theta).value),
-            (Some(own), Some(single)) => {
-                let responses = network_responses(&network, theta, single, &self.encoder);
-                crate::model::judged(&self.encoder, responses, own).score(self.metric).value
+        let score = |theta: &Params<f32>| match (foreseen, &valid) {
+            (Some(foreseen), _) => foreseen.score(&network, theta).value,
+            (None, Some(valid)) => {
+                let responses = network_responses(&network, theta, valid, &self.encoder);
+                crate::model::judged(&self.encoder, responses, valid.data).score(self.metric).value
             }
-            _ => f64::NAN,
+            (None, None) => f64::NAN,
         };
+        let start = self.network_start(&network);
+        let numbers = |at: usize, to: &mut Vec<f32>| train.data.append_row(at, to);
+        // A text has no numbers.
+        let valid_numbers = |at: usize, to: &mut Vec<f32>| {
+            valid.iter().for_each(|valid| valid.data.append_row(at, to));
+        };
+        let (objective, valid_objective) = (network.over(&numbers), network.over(&valid_numbers));
         let all = text.map_or_else(|| train.batch(), |text| text.train.batch());
-        let kept = Statistics::new(&network, all, batch.of(rows), self.job.seed);
+        let kept = Statistics::new(&network, &objective, all, batch.of(rows), self.job.seed);
         let task = Task {
-            objective: &network,
+            objective: &objective,
             train: all,
             valid: (foreseen.map(Stretch::batch))
-                .or_else(|| valid.as_ref().map(Dataset::batch))
-                .map(|batch| Valid { batch, score: &score }),
+                .or_else(|| valid.as_ref().map(Rows::batch))
+                .map(|batch| Valid { objective: &valid_objective, batch, score: &score }),
             interrupt,
             kept: Some(&kept),
         };
         let mut history = History::default();
         let mut listeners: Vec<&mut dyn Observer> = vec![&mut history];
         listeners.extend(observers.iter_mut().map(|o| &mut **o as &mut dyn Observer));
-        let start = self.network_start(&network);
-        let options = self.fit_options(options);
-        let fitted = fit(&task, optimizer.as_mut(), start, &mut batches, &options, &mut listeners)?;
+        let fitted = fit(&task, optimizer.as_mut(), start, &mut batches, &fit_options, &mut listeners)?;
         drop(listeners);
         let fitted = Fitted {
             params: widened(fitted.params),
@@ -192,6 +288,15 @@ impl Prepared {
             train_loss: fitted.train_loss,
             valid_loss: fitted.valid_loss,
             diverged: fitted.diverged,
+        };
+        // The weights of classes belong to training: the model's loss is that of rows.
+        let plain = if self.class_weights.is_some() { self.network(network.threads())? } else { None };
+        let network = match plain {
+            Some(plain) => {
+                plain.set_statistics(&network.statistics());
+                plain
+            }
+            None => network,
         };
         let model = Model {
             encoder: self.encoder.clone(),

@@ -11,14 +11,16 @@ use std::path::Path;
 
 use thalweg_core::math::{Elementary, sum_by};
 use thalweg_core::{Batch, Params, Penalty, Threads};
+use thalweg_data::input::{self, Kind};
 use thalweg_data::text::{MIN_CHARACTER_COUNT, NGram, Smoothing, Text, TextParts, Unit, Vocabulary};
-use thalweg_data::{Batches, ClassWeight, DataError, Dataset, Encoder, Part, Split, SplitBy, TextError, idx};
+use thalweg_data::{Batches, ClassWeight, DataError, Dataset, Encoder, Part, Split, SplitBy, TextError};
 use thalweg_models::losses::Loss;
 use thalweg_models::network::{Input, ModelSpec, Network};
 
 use crate::job::{Job, JobError, Prepared, batch_of, check_files};
 use crate::metrics::{Metric, Score, bits_per_symbol};
 use crate::model::Model;
+use crate::network::Init;
 use crate::score::{Judged, Scored};
 
 /// The model where nobody names one.
@@ -57,7 +59,7 @@ const NO_TEXT: [&str; 20] = [
 pub fn is_text(file: &Path) -> bool {
     let ending = file.extension().map(|e| e.to_string_lossy().to_lowercase());
     let other = ending.is_some_and(|e| NO_TEXT.contains(&e.as_str()));
-    !other && !file.is_dir() && !idx::is_idx(file)
+    !other && input::kind(file) == Kind::Table
 }
 
 /// Symbols that lie side by side, with room behind them for the sequence that begins at the last one.
@@ -236,9 +238,18 @@ fn check(job: &Job) -> Result<(), JobError> {
         ("--delimiter", job.read.delimiter.is_some()),
         ("--header", job.read.header.is_some()),
         ("--missing", !job.read.missing.is_empty()),
+        ("--no-standardise", learn.raw),
         ("a column in --split", matches!(job.split, SplitBy::Column(_))),
     ];
     let file = job.data.display();
+    let images = [
+        ("--resize", job.images.resize.is_some()),
+        ("--grey", job.images.grey),
+        ("--channels", job.images.channels.is_some()),
+    ];
+    if let Some((flag, _)) = images.iter().find(|(_, given)| *given) {
+        return Err(JobError::Setting(format!("{flag} is for images, and {file} is read as text")));
+    }
     if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
         return Err(JobError::Setting(format!(
             "{flag} is for tables, and {file} is read as text; for a table say --target COL"
@@ -328,7 +339,7 @@ pub(crate) fn prepare(mut job: Job) -> Result<Prepared, JobError> {
     let symbols = train.len();
     let train = Stretch::new("training", train, context).map_err(wrap)?;
     let corpus = Corpus { vocabulary, context, parts, train, valid, test, sequences };
-    let prepared = Prepared {
+    let mut prepared = Prepared {
         encoder: no_columns(),
         images: None,
         text: Some(corpus),
@@ -343,17 +354,19 @@ pub(crate) fn prepare(mut job: Job) -> Result<Prepared, JobError> {
         epochs: job.epochs.unwrap_or_else(|| epochs(symbols, sequences.div_ceil(batch.of(sequences)))),
         notes,
         answer: vec![],
+        class_weights: None,
+        init: None,
         job,
     };
-    if let Some(network) = prepared.network(&Threads::serial())?
-        && looks_ahead(&network)
-    {
+    let Some(network) = prepared.network(&Threads::serial())? else { return Ok(prepared) };
+    if looks_ahead(&network) {
         return Err(JobError::Setting(format!(
             "{} sees what comes behind a {}, which is what it has to say; leave out causal=false and convolutions",
             network.spec(),
             prepared.text.as_ref().map_or("symbol", |text| unit(&text.vocabulary))
         )));
     }
+    prepared.init = prepared.job.init.as_deref().map(|file| Init::read(&network, file)).transpose()?;
     Ok(prepared)
 }
 
@@ -399,6 +412,7 @@ fn no_rows() -> Dataset<f64> {
         target: vec![],
         weight: None,
         rows: vec![],
+        pixels: None,
     }
 }
 

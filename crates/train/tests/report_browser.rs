@@ -406,6 +406,9 @@ fn the_report_of_a_fit_draws_what_the_run_did() {
         freeze: None,
         context: None,
         intercept: true,
+        images: Default::default(),
+        label_smoothing: 0.0,
+        init: None,
         l1: 0.0,
         l2: None,
         plan: None,
@@ -421,7 +424,7 @@ fn the_report_of_a_fit_draws_what_the_run_did() {
     })
     .expect("the example data is good");
     let (plan, _) = prepared.plan().expect("a default");
-    let options = TrainOptions { probes: vec![], threads };
+    let options = TrainOptions { probes: vec![], threads, epochs: None };
     let outcome =
         prepared.train(&plan, prepared.batch, &options, &mut [], &AtomicBool::new(false)).expect("it trains");
     let (config, command) = ("epochs = 200\n", "thalweg fit");

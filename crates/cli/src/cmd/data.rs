@@ -1,8 +1,10 @@
-//! `thalweg data`: what a table holds.
+//! `thalweg data`: what a table or a set of images holds.
 
 use std::io::Write;
 
-use thalweg_data::{ColumnSummary, Content};
+use serde_json::json;
+use thalweg_data::{ColumnSummary, Content, ImageEncoder, Images, Pixels};
+use thalweg_train::source::{self, Source, Targets};
 
 use crate::args;
 use crate::failure::Failure;
@@ -12,7 +14,13 @@ use crate::show::{self, Align, count, number};
 /// Runs the subcommand.
 pub fn run(args: &args::Data) -> Result<(), Failure> {
     let read = settings::read_options(&args.reading, vec![])?;
-    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+    let images = settings::image_options(&args.reading)?;
+    let (source, notes) =
+        source::read(&args.data, Targets::IfThere, &read, &images, None).map_err(settings::failure)?;
+    let table = match source {
+        Source::Table(table) => table,
+        Source::Images(images) => return pictures(args, &images, &notes),
+    };
     let summary = thalweg_data::summary(&table);
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -47,6 +55,68 @@ pub fn run(args: &args::Data) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What images hold: how many, how large, of which classes, how bright.
+fn pictures(args: &args::Data, images: &Images, notes: &[String]) -> Result<(), Failure> {
+    let Images { count: n, height, width, channels, ref classes, ref labels, .. } = *images;
+    let mut of = vec![0u64; classes.len()];
+    labels.iter().flatten().for_each(|&class| of[class as usize] += 1);
+    let all: Vec<u32> = (0..n as u32).collect();
+    let ImageEncoder { mean, mut scale, bytes, .. } =
+        ImageEncoder::learn(images, &all, true).map_err(Failure::run)?;
+    // An encoder divides what is constant by 1.
+    (0..channels).filter(|&k| is_constant(images, k)).for_each(|k| scale[k] = 0.0);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let classes: Vec<_> =
+            classes.iter().zip(&of).map(|(class, n)| json!({ "class": class, "images": n })).collect();
+        let document = json!({
+            "images": n,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "pixels": if bytes { "bytes" } else { "floats" },
+            "mean": mean,
+            "deviation": scale,
+            "classes": labels.as_ref().map(|_| classes),
+            "notes": notes,
+        });
+        serde_json::to_writer(&mut out, &document)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    notes.iter().for_each(|note| show::note(note));
+    let planes = if channels == 1 { "channel" } else { "channels" };
+    let data = args.data.display();
+    writeln!(out, "{data}: {} images of {height} × {width} pixels, {channels} {planes}\n", count(n as u64))?;
+    if labels.is_some() {
+        let mut rows = vec![vec!["class".to_string(), "images".into()]];
+        let most = show::width() - 16;
+        rows.extend(classes.iter().zip(&of).map(|(class, &n)| vec![show::cut(class, most), count(n)]));
+        writeln!(out, "{}", show::table(&rows, &[Align::Left, Align::Right]))?;
+    }
+    let unit = if bytes { "mean (of 1, which is full)" } else { "mean" };
+    let mut rows = vec![vec!["channel".to_string(), unit.into(), "deviation".into()]];
+    for (channel, (mean, scale)) in mean.iter().zip(&scale).enumerate() {
+        rows.push(vec![(channel + 1).to_string(), number(*mean, 4), number(*scale, 4)]);
+    }
+    write!(out, "{}", show::table(&rows, &[Align::Right, Align::Right, Align::Right]))?;
+    Ok(())
+}
+
+/// Whether a channel is the same in every pixel of every image.
+fn is_constant(images: &Images, channel: usize) -> bool {
+    fn same<T: PartialEq>(pixels: &[T], plane: usize, channels: usize, channel: usize) -> bool {
+        let mut of = pixels.chunks_exact(plane).skip(channel).step_by(channels).flatten();
+        let first = of.next();
+        of.all(|x| Some(x) == first)
+    }
+    let plane = images.height * images.width;
+    match &images.pixels {
+        Pixels::Bytes(x) => same(x, plane, images.channels, channel),
+        Pixels::Floats(x) => same(x, plane, images.channels, channel),
+    }
 }
 
 fn values(column: &ColumnSummary) -> String {

@@ -6,10 +6,12 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use thalweg_core::Threads;
 use thalweg_data::Dataset;
+use thalweg_data::input::{self, Kind};
 use thalweg_data::text::Vocabulary;
-use thalweg_train::images::read_labelled;
+use thalweg_train::images::rows_for;
 use thalweg_train::metrics::Metric;
 use thalweg_train::model::Model;
+use thalweg_train::source::{Source, Targets};
 use thalweg_train::text::{self, Foreseen};
 
 use crate::args::{self, Reading};
@@ -105,12 +107,15 @@ fn text(
     args: &args::Evaluate,
     began: Instant,
 ) -> Result<(), Failure> {
-    let Reading { delimiter, header, missing } = &args.reading;
+    let Reading { delimiter, header, missing, resize, grey, channels } = &args.reading;
     let wrong = [
         ("--target", args.target.is_some()),
         ("--delimiter", delimiter.is_some()),
         ("--header", header.is_some()),
         ("--missing", !missing.is_empty()),
+        ("--resize", resize.is_some()),
+        ("--grey", *grey),
+        ("--channels", channels.is_some()),
     ];
     if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
         return Err(Failure::usage(format!("{flag} does not fit: the model is one of text")));
@@ -187,17 +192,18 @@ struct Rows {
 
 /// Reads and encodes rows that have a target.
 fn rows(model: &Model, args: &args::Evaluate) -> Result<Rows, Failure> {
-    if let Some(coder) = &model.images {
-        let images = read_labelled(&args.data, args.target.as_deref()).map_err(Failure::run)?;
-        let all: Vec<u32> = (0..images.count as u32).collect();
-        let data = coder.encode(&images, &all, true).map_err(Failure::run)?;
-        return Ok(Rows { data, missing: 0, note: None });
+    if args.target.is_some() && input::kind(&args.data) == Kind::Table {
+        return Err(Failure::usage("--target is for arrays: a table has its target in a column"));
     }
-    if args.target.is_some() {
-        return Err(Failure::usage("--target is for images: a table has its target in a column"));
-    }
-    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
-    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+    let targets = args.target.as_deref().map_or(Targets::Beside, Targets::In);
+    let table = match settings::rows_for(model, &args.data, targets, &args.reading)? {
+        Source::Table(table) => table,
+        Source::Images(images) => {
+            let coder = model.images.as_ref().ok_or_else(|| settings::no_images(&args.data))?;
+            let data = rows_for(coder, images, true).map_err(settings::failure)?;
+            return Ok(Rows { data, missing: 0, note: None });
+        }
+    };
     let (rows, missing) = model.encoder.rows_with_target(&table).map_err(Failure::run)?;
     if rows.is_empty() {
         return Err(Failure::Run(format!("{}: no row has a target", args.data.display())));

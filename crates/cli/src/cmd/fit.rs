@@ -78,7 +78,7 @@ fn train(
     let mut metrics = MetricsFile::create(live.path())
         .map_err(|e| Failure::Run(format!("cannot write {}: {e}", live.path().display())))?;
     let mut bar = progress::observer(args.output.quiet);
-    let options = TrainOptions { probes: vec![], threads: prepared.job.threads.clone() };
+    let options = TrainOptions { probes: vec![], threads: prepared.job.threads.clone(), epochs: None };
     let mut observers: [&mut dyn Observer; 2] = [&mut metrics, bar.as_mut()];
     let trained = prepared.train(plan, prepared.batch, &options, &mut observers, &INTERRUPT);
     drop(metrics);
@@ -151,10 +151,11 @@ pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha2
     let score = outcome.test.as_ref();
     let mut document = json!({
         "task": if prepared.classes().is_empty() { "number" } else { "classes" },
-        "target": prepared.job.target,
+        "target": prepared.target(),
         "classes": prepared.classes(),
         "model": outcome.model.expression(),
         "loss": prepared.loss.to_string(),
+        "label_smoothing": prepared.job.label_smoothing,
         "optimizer": outcome.optimizer,
         "lr": outcome.lr,
         "batch": prepared.batch.to_string(),
@@ -263,13 +264,13 @@ fn text(
         )),
     }
     say(String::new());
-    if let Some(network) = outcome.model.network() {
+    if outcome.model.network().is_some() {
         say(format!(
             "{}, {} parameters",
             outcome.model.expression(),
             count(outcome.model.parameters() as u64)
         ));
-        say(super::inspect::layers(network, &outcome.model.encoder));
+        say(super::inspect::layers(&outcome.model));
         said_files(args, folder, command, sha256, &mut say);
         return text;
     }

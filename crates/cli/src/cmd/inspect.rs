@@ -5,10 +5,8 @@ use std::io::Write;
 use serde_json::{Value, json};
 use thalweg_core::Threads;
 use thalweg_data::text::Unit;
-use thalweg_data::{Code, Encoder};
-use thalweg_models::layers::{Row, default_width};
+use thalweg_models::layers::Row;
 use thalweg_models::linear::Linear;
-use thalweg_models::network::Network;
 use thalweg_train::model::{Coefficients, Model};
 use thalweg_train::text::{self, ORDER};
 
@@ -18,8 +16,9 @@ use crate::show::{self, Align, count, number};
 
 /// Coefficients that are shown unless all are asked for.
 const SHOWN: usize = 30;
-/// Letters that are shown of a name.
+/// Letters that are shown of a name, and of what is said of a table of categories.
 const NAME: usize = 32;
+const LEVELS_OF: usize = 48;
 
 /// Runs the subcommand.
 pub fn run(args: &args::Inspect) -> Result<(), Failure> {
@@ -30,6 +29,7 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         let mut document = json!({
             "model": model.expression(),
             "loss": model.loss().to_string(),
+            "label_smoothing": model.label_smoothing(),
             "target": model.target(),
             "classes": model.classes(),
             "parameters": model.parameters(),
@@ -44,7 +44,7 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
             document["context"] = json!(model.context());
         }
         match model.network() {
-            Some(network) => document["layers"] = network.describe().iter().map(layer).collect(),
+            Some(_) => document["layers"] = model.layers().iter().map(layer).collect(),
             None => {
                 document["intercept"] = json!(coefficients.intercept);
                 document["coefficients"] = json!(coefficients.sorted);
@@ -85,9 +85,13 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         }
         None => writeln!(out, "target     {}: {what}", model.target())?,
     }
+    let smoothing = match model.label_smoothing() {
+        0.0 => String::new(),
+        x => format!(", label smoothing {}", number(x, 4)),
+    };
     writeln!(
         out,
-        "loss       {}, l1 {}, l2 {}",
+        "loss       {}{smoothing}, l1 {}, l2 {}",
         model.loss(),
         number(model.training.l1, 4),
         number(model.training.l2, 4)
@@ -110,8 +114,8 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         }
     }
     writeln!(out)?;
-    if let Some(network) = model.network() {
-        write!(out, "{}", layers(network, &model.encoder))?;
+    if model.network().is_some() {
+        write!(out, "{}", layers(&model))?;
         return Ok(());
     }
     let most = if args.all { usize::MAX } else { SHOWN };
@@ -134,22 +138,15 @@ fn layer(row: &Row) -> Value {
     })
 }
 
-/// The layers of a network as a table, the embeddings of categories above them.
-pub fn layers(network: &Network<f32>, encoder: &Encoder) -> String {
+/// A network as a table: what comes in, the embeddings of categories, the layers.
+pub fn layers(model: &Model) -> String {
     let mut rows = vec![["", "layer", "output", "parameters", "multiply-adds"].map(String::from).to_vec()];
-    let categories = encoder.columns.iter().filter(|c| matches!(c.code, Code::Category { .. }));
-    for (place, column) in categories.enumerate() {
-        let levels = column.code.levels();
-        let width = default_width(levels);
-        let layer = format!("{}, {} levels", show::cut(&column.name, NAME), count(levels as u64));
-        let parameters = count((levels * width) as u64);
-        rows.push(vec![format!("embeddings.{place}"), layer, width.to_string(), parameters, "0".into()]);
-    }
-    for row in network.describe() {
+    for row in model.layers() {
         let output: Vec<String> = row.output.iter().map(ToString::to_string).collect();
+        let table = row.place.starts_with("embeddings.");
         rows.push(vec![
-            row.place.clone(),
-            row.layer.clone(),
+            row.place,
+            if table { show::cut(&row.layer, LEVELS_OF) } else { row.layer },
             output.join(" × "),
             count(row.parameters as u64),
             count(row.multiply_adds),

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use thalweg_core::Threads;
-use thalweg_data::{Dataset, Images};
+use thalweg_data::Dataset;
 use thalweg_models::saved::write_whole;
+use thalweg_train::images::rows_for;
 use thalweg_train::metrics::argmax;
 use thalweg_train::model::Model;
+use thalweg_train::source::{Source, Targets};
 
 use crate::args;
 use crate::failure::Failure;
@@ -25,48 +27,60 @@ pub fn run(args: &args::Predict) -> Result<(), Failure> {
     if args.proba && model.classes().is_empty() {
         return Err(Failure::usage("--proba is for classes; this model predicts a number"));
     }
-    let data = rows(&model, args)?;
+    let (data, names) = rows(&model, args)?;
     let responses = model.respond(&data);
+    let write =
+        |out: &mut dyn Write| write(&model, &responses, &names, args.proba, &mut io::BufWriter::new(out));
     match &args.out {
-        Some(path) => {
-            write_whole(path, |out| write(&model, &responses, args.proba, &mut io::BufWriter::new(out)))
-                .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))
-        }
-        None => Ok(write(&model, &responses, args.proba, &mut io::BufWriter::new(io::stdout().lock()))?),
+        Some(path) => write_whole(path, |out| write(out))
+            .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display()))),
+        None => Ok(write(&mut io::stdout().lock())?),
     }
 }
 
-/// Reads and encodes all rows.
-fn rows(model: &Model, args: &args::Predict) -> Result<Dataset<f64>, Failure> {
-    if let Some(coder) = &model.images {
-        let images = Images::from_idx(&args.data, None).map_err(Failure::run)?;
-        let all: Vec<u32> = (0..images.count as u32).collect();
-        return coder.encode(&images, &all, false).map_err(Failure::run);
-    }
-    let read = settings::read_options(&args.reading, model.encoder.text_columns())?;
-    let table = thalweg_data::read(&args.data, &read).map_err(Failure::run)?;
+/// Reads and encodes all rows; images of a folder have names.
+fn rows(model: &Model, args: &args::Predict) -> Result<(Dataset<f64>, Vec<String>), Failure> {
+    let table = match settings::rows_for(model, &args.data, Targets::Unasked, &args.reading)? {
+        Source::Table(table) => table,
+        Source::Images(mut images) => {
+            let coder = model.images.as_ref().ok_or_else(|| settings::no_images(&args.data))?;
+            let names = std::mem::take(&mut images.names);
+            return Ok((rows_for(coder, images, false).map_err(settings::failure)?, names));
+        }
+    };
     if let Some(note) = model.encoder.extra_columns(&table) {
         show::note(&note.to_string());
     }
-    model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)
+    let data = model.encoder.encode(&table, &table.all_rows(), false).map_err(Failure::run)?;
+    Ok((data, vec![]))
 }
 
-/// One line for each row: `prediction`, or `proba_<class>` for each class. Numbers read back as the same number.
-fn write(model: &Model, responses: &[f64], proba: bool, out: &mut impl Write) -> io::Result<()> {
+/// One line for each row: `prediction`, or `proba_<class>` for each class, behind `file` where rows have names. Numbers read back
+/// as the same number.
+fn write(
+    model: &Model,
+    responses: &[f64],
+    names: &[String],
+    proba: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let classes = model.classes();
     if classes.is_empty() {
         writeln!(out, "prediction")?;
         responses.iter().try_for_each(|y| writeln!(out, "{y}"))?;
         return out.flush();
     }
-    let names: Vec<String> = if proba {
-        classes.iter().map(|c| field(&format!("proba_{c}"))).collect()
-    } else {
-        vec!["prediction".into()]
-    };
-    writeln!(out, "{}", names.join(","))?;
+    let mut columns: Vec<String> = if names.is_empty() { vec![] } else { vec!["file".into()] };
+    match proba {
+        true => columns.extend(classes.iter().map(|c| field(&format!("proba_{c}")))),
+        false => columns.push("prediction".into()),
+    }
+    writeln!(out, "{}", columns.join(","))?;
     let labels: Vec<String> = classes.iter().map(|c| field(c)).collect();
-    for row in responses.chunks_exact(classes.len()) {
+    for (i, row) in responses.chunks_exact(classes.len()).enumerate() {
+        if let Some(name) = names.get(i) {
+            write!(out, "{},", field(name))?;
+        }
         if proba {
             for (k, p) in row.iter().enumerate() {
                 write!(out, "{}{p}", if k == 0 { "" } else { "," })?;

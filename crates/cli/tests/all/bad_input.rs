@@ -8,7 +8,7 @@ fn no_such_file() {
     let done = scene.refuses("fit nowhere.csv --target y", 1, &["cannot read nowhere.csv", "No such file"]);
     assert_eq!(done.err.matches("No such file").count(), 1, "said once: {}", done.err);
     scene.refuses("data nowhere.csv", 1, &["cannot read nowhere.csv"]);
-    scene.refuses("fit data --target y", 1, &["data is a folder"]);
+    scene.refuses("fit data --target y", 1, &["data has no images"]);
 }
 
 #[test]

@@ -187,6 +187,17 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// What PyTorch and NumPy wrote: `tests/data/torch.json`, made by `scripts/reference/interchange.py`.
+pub fn recorded() -> Value {
+    serde_json::from_str(include_str!("../data/torch.json")).expect("the recorded file is JSON")
+}
+
+/// The bytes of a recorded file.
+pub fn unhex(hex: &Value) -> Vec<u8> {
+    let hex = hex.as_str().expect("files are texts");
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+}
+
 /// Numbers that look random, the same in every run: the 64-bit generator of Knuth's MMIX.
 pub struct Numbers(u64);
 

@@ -43,6 +43,51 @@ fn the_five_optimizer_table_is_five_single_runs_bit_for_bit() {
     }
 }
 
+/// Plain descent against Adam on a network: each run is the single run of the same settings, bit for bit, and the picture is drawn.
+#[test]
+fn networks_side_by_side_are_single_runs_bit_for_bit() {
+    let scene = Scene::new();
+    let data = "data/digits.csv --target digit --model 'mlp(16, dropout=0.1)' --epochs 5";
+    let table =
+        rows(&scene, &format!("compare {data} --optimizers 'gd, adam' --out side --json -q --threads 2"));
+    for (i, row) in table.iter().enumerate() {
+        let optimizer = row["optimizer"].as_str().unwrap();
+        let single =
+            scene.json(&format!("fit {data} --optimizer '{optimizer}' --out one{i} --json --no-report -q"));
+        for key in
+            ["train_loss", "valid_loss", "test_loss", "score", "epochs", "steps", "stop", "lr", "sha256"]
+        {
+            assert_eq!(row[key], single[key], "{optimizer}: {key}");
+            assert!(!row[key].is_null(), "{optimizer}: {key}");
+        }
+        assert_eq!(row["batch"], "32");
+        // Five rates around one that suits the rule, each tried for one pass of the five.
+        let (search, centre) = (&row["search"], [0.05, 0.001][i]);
+        let rates: Vec<f64> =
+            search["rates"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        assert_eq!((rates.len(), rates[2], &search["epochs"]), (5, centre, &Value::from(1)));
+        let losses: Vec<f64> =
+            search["losses"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        let best = search["best"].as_u64().unwrap() as usize;
+        assert!(losses.len() == 5 && losses.iter().all(|&loss| loss >= losses[best]), "{search}");
+        assert_eq!(row["lr"], rates[best]);
+        // A try is a run of its own: the same settings with one pass.
+        let line = format!("fit {} --lr {}", data.replace("--epochs 5", "--epochs 1"), rates[best]);
+        let name = ["gd", "adam"][i];
+        let short = scene.json(&format!("{line} --optimizer {name} --out short{i} --json --no-report -q"));
+        assert_eq!(short["valid_loss"], losses[best]);
+    }
+    // Adam's training loss falls well below chance, log 10.
+    assert!(table[1]["train_loss"].as_f64().unwrap() < 1.0, "{}", table[1]["train_loss"]);
+    let page = scene.text("side/report.html");
+    for what in ["<svg", "gd", "adam", "the best of five, each tried for 1 pass of 5"] {
+        assert!(page.contains(what), "{what} is not in the report");
+    }
+    let done = scene.ok(&format!("compare {data} --optimizers 'gd, adam' --no-report"));
+    assert!(done.err.contains("gd with batches of 32 rows is stochastic gradient descent"), "{}", done.err);
+    assert!(done.out.contains("best of five") && done.out.contains("1 pass of 5"), "{}", done.out);
+}
+
 #[test]
 fn a_rate_that_diverges_is_a_result_and_the_search_never_takes_one() {
     let scene = Scene::new();

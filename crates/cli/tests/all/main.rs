@@ -8,6 +8,8 @@ mod documents;
 mod exporting;
 mod failing_files;
 mod honest_score;
+mod inputs;
+mod interchange;
 mod interrupt;
 mod losses;
 mod networks;

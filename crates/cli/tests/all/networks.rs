@@ -1,5 +1,7 @@
 //! Networks from the command: fitted, scored, predicted with, looked at; on tables and on images.
 
+use serde_json::json;
+
 use crate::common::{Numbers, Scene, csv, table};
 
 const DIGITS: &str = "fit data/digits.csv --target digit --model mlp(64) --epochs 15 --no-report";
@@ -59,12 +61,16 @@ fn a_saved_network_says_what_it_is() {
     let inspected = scene.json("inspect run --json");
     let layers = inspected["layers"].as_array().unwrap();
     let names: Vec<&str> = layers.iter().map(|l| l["layer"].as_str().unwrap()).collect();
-    assert_eq!(names, ["dense(64)", "relu", "dense(10)"]);
     // Pixels that never vary are no features, so the first layer has fewer than 64 inputs.
+    assert_eq!(layers[0]["place"], "input");
+    let inputs = layers[0]["output"][0].as_u64().unwrap();
+    assert!(inputs < 64);
+    assert_eq!(names, [&format!("{inputs} numbers"), "dense(64)", "relu", "dense(10)"]);
+    assert_eq!(layers[1]["parameters"], (inputs + 1) * 64);
     let sum: u64 = layers.iter().map(|l| l["parameters"].as_u64().unwrap()).sum();
     assert_eq!(inspected["parameters"].as_u64().unwrap(), sum);
-    assert_eq!(layers[2]["parameters"], 650);
-    assert_eq!(layers[2]["multiply_adds"], 640);
+    assert_eq!(layers[3]["parameters"], 650);
+    assert_eq!(layers[3]["multiply_adds"], 640);
     assert!(inspected.get("coefficients").is_none());
     assert!(scene.text("run/config.toml").contains("model = \"mlp(64)\""));
     // What was resolved repeats the run, to the byte.
@@ -84,7 +90,18 @@ fn numbers_and_categories() {
     assert!(run["score"].as_f64().unwrap() > 0.98, "{}", run["score"]);
     assert!(scene.text("run/report.html").contains("The layers"));
     let text = scene.ok("inspect run").out;
-    assert!(text.contains("embeddings.0  kind, 3 levels"), "{text}");
+    assert!(text.contains("embeddings.0  3 levels of kind"), "{text}");
+    // Tables of categories are among the layers: their parameters add up to the model's.
+    let inspected = scene.json("inspect run --json");
+    let layers = inspected["layers"].as_array().unwrap();
+    let sum: u64 = layers.iter().map(|l| l["parameters"].as_u64().unwrap()).sum();
+    assert_eq!(inspected["parameters"], sum);
+    let rows: Vec<_> = layers.iter().map(|l| (&l["layer"], &l["output"], &l["parameters"])).collect();
+    assert_eq!(rows[0], (&json!("2 numbers, 1 category"), &json!([3]), &json!(0)));
+    assert_eq!(rows[1], (&json!("3 levels of kind"), &json!([2]), &json!(6)));
+    assert_eq!(layers[1]["multiply_adds"], 0);
+    // Two numbers and a row of the table: 4 inputs.
+    assert_eq!(rows[2], (&json!("dense(16)"), &json!([16]), &json!((4 + 1) * 16)));
     // A level that training never saw is all zeros, not an error.
     scene.write("new.csv", "a,b,kind\n0.5,5,violet\n0.5,5,\n");
     let predicted = scene.ok("predict run new.csv").out;
@@ -204,11 +221,6 @@ fn wrong_models_are_refused_with_their_place() {
         scene.refuses(&format!("{fit} {model}"), 2, says);
     }
     scene.refuses(&format!("{fit} mlp(8) --no-intercept"), 2, &["--no-intercept is for linear"]);
-    scene.refuses(
-        "compare data/digits.csv --target digit --model mlp(8)",
-        2,
-        &["compare trains linear models"],
-    );
     stripes(&scene, "train", 20, 5);
     let fit = "fit train-images-idx3-ubyte --target train-labels-idx1-ubyte --out run";
     scene.refuses(fit, 2, &["need a network", "--model"]);

@@ -92,6 +92,48 @@ pub enum ArrayError {
         /// The names there are, the first few.
         known: String,
     },
+    /// The archive has several arrays, and nothing says which.
+    #[error("{} has the arrays {known}; name one, as in {}", .file.display(), .file.join(.example).display())]
+    Which {
+        /// The archive.
+        file: PathBuf,
+        /// The names there are, the first few.
+        known: String,
+        /// One of them.
+        example: String,
+    },
+    /// An array has not the shape of a table.
+    #[error(
+        "{}: expected rows of numbers, of shape [n, d], or images, of shape [n, height, width] and the like, found {}",
+        .file.display(), shape(.found)
+    )]
+    NoTable {
+        /// The file.
+        file: PathBuf,
+        /// The shape of the array.
+        found: Vec<usize>,
+    },
+    /// There are not as many targets as rows.
+    #[error(
+        "{} has targets of shape {}; expected [{expected}], one for each row of {}",
+        .file.display(), shape(.found), .features.display()
+    )]
+    Targets {
+        /// The file of targets.
+        file: PathBuf,
+        /// The file of features.
+        features: PathBuf,
+        /// The shape of the targets.
+        found: Vec<usize>,
+        /// How many rows there are.
+        expected: usize,
+    },
+    /// More rows than a row number can count.
+    #[error("{} has more than 4294967294 rows", .file.display())]
+    TooManyRows {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 /// Why files are not images to learn from.
@@ -194,7 +236,7 @@ pub enum ImageError {
         found: Vec<usize>,
     },
     /// Either of two axes could be the channels.
-    #[error("{}: shape {} has channels second or last; say which", .file.display(), shape(.found))]
+    #[error("{}: shape {} has channels second or last; say --channels first or --channels last", .file.display(), shape(.found))]
     Ambiguous {
         /// The file.
         file: PathBuf,

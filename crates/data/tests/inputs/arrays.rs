@@ -1,12 +1,14 @@
 //! IDX and NumPy's files.
 
 use std::io::Write;
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use thalweg_data::input::{self, Kind};
 use thalweg_data::npy::Npz;
-use thalweg_data::{Array, ArrayError, Elements, idx, npy};
+use thalweg_data::{Array, ArrayError, Elements, Table, idx, npy};
 
 use crate::{RecordedArray, bytes, message, recorded};
 
@@ -236,4 +238,103 @@ fn npy_that_is_broken() {
     std::fs::write(&path, b"no archive").unwrap();
     assert!(matches!(Npz::open(&path), Err(ArrayError::Archive { .. })));
     assert!(matches!(Npz::open(folder.path()), Err(ArrayError::Folder { .. })));
+}
+
+/// An array is the table that its numbers are as text: the same columns, whole numbers of few values and missing cells among them.
+#[test]
+fn arrays_are_tables() {
+    let (n, d) = (50, 11);
+    let at = |i: usize, j: usize| match j {
+        0 => (i % 4) as f64,
+        1 => i as f64,
+        2 if i % 7 == 3 => f64::NAN,
+        9 => f64::NAN,
+        10 => -0.0,
+        _ => (i * 31 + j * 17) as f64 / 8.0,
+    };
+    let x: Vec<f64> = (0..n * d).map(|k| at(k / d, k % d)).collect();
+    let y: Vec<i64> = (0..n as i64).map(|i| i % 3).collect();
+    let features = Array { shape: vec![n, d], elements: Elements::F64(x.clone()) };
+    let targets = Array { shape: vec![n, 1], elements: Elements::I64(y.clone()) };
+    let made = Table::from_arrays("x", &features, Some((Path::new("y"), &targets))).unwrap();
+    let mut text: String = (1..=d).map(|j| format!("column{j},")).collect();
+    text += "target\n";
+    for i in 0..n {
+        let cell = |x: f64| if x.is_nan() { String::new() } else { (x + 0.0).to_string() };
+        (0..d).for_each(|j| text += &format!("{},", cell(at(i, j))));
+        text += &format!("{}\n", y[i]);
+    }
+    let read = thalweg_data::read_bytes("x", text.as_bytes(), &Default::default()).unwrap();
+    assert_eq!((made.rows(), made.columns()), (n, read.columns()));
+    assert_eq!((made.line(0), made.line(7)), (1, 8));
+    let one = Array { shape: vec![n], elements: Elements::I64(y) };
+    let alone = Table::from_arrays("x", &one, None).unwrap();
+    let target = read.column("target").unwrap();
+    assert!((0..n as u32).all(|row| alone.columns()[0].text(row) == target.text(row)));
+    let refused = |features: &Array, targets: Option<&Array>| {
+        message(Table::from_arrays("x", features, targets.map(|t| (Path::new("y"), t))))
+    };
+    let few = Array { shape: vec![3], elements: Elements::U8(vec![0; 3]) };
+    assert_eq!(
+        refused(&features, Some(&few)),
+        "y has targets of shape [3]; expected [50], one for each row of x"
+    );
+    assert!(refused(&features, Some(&features)).starts_with("y has targets of shape [50, 11]"));
+    for shape in [vec![], vec![0], vec![0, 3], vec![3, 0], vec![1, 1, 1]] {
+        let elements = Elements::U8(vec![0; shape.iter().product()]);
+        assert!(refused(&Array { shape, elements }, None).contains("expected rows of numbers"));
+    }
+}
+
+#[test]
+fn what_a_path_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let all: Vec<RecordedArray> = recorded("arrays");
+    let file = |name: &str| bytes(&all.iter().find(|a| a.name == name).unwrap().file);
+    for (name, bytes) in [
+        ("x_train.npy", file("|u1")),
+        ("y_train.npy", file("row")),
+        ("odd", file("<i4")),
+        ("packed.gz", gzip(&file("<f4"))),
+        ("idx", SHORT.to_vec()),
+        ("both.npz", file("stored.npz")),
+        ("table.csv", b"a,b\n1,2\n".to_vec()),
+        ("empty.npy", vec![]),
+    ] {
+        std::fs::write(at(name), bytes).unwrap();
+    }
+    for name in ["x_train.npy", "odd", "packed.gz", "idx", "both.npz", "both.npz/x", "empty.npy", "none.npz"]
+    {
+        assert_eq!(input::kind(at(name)), Kind::Array, "{name}");
+    }
+    for name in ["table.csv", "none", "table.csv/x"] {
+        assert_eq!(input::kind(at(name)), Kind::Table, "{name}");
+    }
+    assert_eq!(input::kind(folder.path()), Kind::Folder);
+    let shape = |name: &str| input::read_array(at(name)).map(|a| a.shape);
+    assert_eq!(shape("odd").unwrap(), [2, 3, 4]);
+    assert_eq!(shape("packed.gz").unwrap(), [2, 3, 4]);
+    assert_eq!(shape("idx").unwrap(), [2, 3]);
+    assert_eq!(shape("both.npz/y").unwrap(), [2]);
+    assert_eq!(shape("both.npz/y.npy").unwrap(), [2]);
+    let error = message(shape("both.npz"));
+    assert!(
+        error.ends_with("both.npz/x") && error.contains("has the arrays x, y; name one, as in"),
+        "{error}"
+    );
+    assert!(message(shape("table.csv")).ends_with(
+        "byte 0: expected an IDX file, which begins with 00 00, or a NumPy file, which begins with 93 NUMPY, found 61 2c 62 0a"
+    ));
+    assert!(matches!(shape("none.npz"), Err(ArrayError::Io { .. })));
+    assert!(matches!(shape("none"), Err(ArrayError::Io { .. })));
+    assert!(matches!(shape("both.npz/z"), Err(ArrayError::NoSuchArray { .. })));
+    // What belongs to what.
+    assert_eq!(input::targets_beside(at("x_train.npy")), Some(at("y_train.npy")));
+    assert_eq!(input::targets_beside(at("both.npz/x")), Some(at("both.npz/y")));
+    assert_eq!(input::targets_beside(at("both.npz/y")), None);
+    assert_eq!(input::targets_beside(at("odd")), None);
+    assert_eq!(input::features_of(&at("both.npz"), None).unwrap(), at("both.npz/x"));
+    assert_eq!(input::features_of(&at("both.npz"), Some("x")).unwrap(), at("both.npz/y"));
+    assert!(matches!(input::features_of(&at("both.npz"), Some("z")), Err(ArrayError::Which { .. })));
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -191,6 +192,7 @@ fn folders_are_classes() {
     assert_eq!(x.labels.as_deref(), Some(&[0, 1, 1][..]));
     assert_eq!(notes, [Note::NotImages { files: 2, first: "read.me".into() }]);
     assert_eq!(notes[0].to_string(), "2 files not .png, .jpg or .jpeg left out, such as \"read.me\"");
+    assert_eq!(x.names, ["cat/b.png", "dog/10.JPG", "dog/2.png"]);
     // Grey is repeated.
     let plane = x.height * x.width;
     let last = &as_bytes(&x)[6 * plane..];
@@ -286,6 +288,35 @@ fn the_encoder_by_hand() {
     let other = planes(Elements::U8(vec![0; 4]), &[1, 2, 1, 2], None);
     assert!(matches!(encoder.encode::<f32>(&other, &[0], true), Err(ImageError::NoLabels { .. })));
     assert_eq!(encoder.encode::<f32>(&other, &[0], false).unwrap().dense.len(), 4);
+}
+
+/// Rows that are encoded as they are read have the bits of those that lie in memory, in each precision.
+#[test]
+fn rows_are_encoded_as_they_are_read() {
+    let pixels: Vec<u8> = (0..5u32 * 2 * 12).map(|i| (i * 89 % 251) as u8).collect();
+    let floats = Elements::F32(pixels.iter().map(|&x| f32::from(x) / 7.0).collect());
+    for elements in [Elements::U8(pixels), floats] {
+        let x = Arc::new(planes(elements, &[5, 2, 3, 4], Some(Elements::U8(vec![3, 1, 3, 2, 1]))));
+        let encoder = ImageEncoder::learn(&x, &[0, 2, 3], true).unwrap();
+        let rows = [4, 0, 0, 2];
+        let (dense, lazy) =
+            (encoder.encode::<f64>(&x, &rows, true).unwrap(), encoder.rows::<f64>(&x, &rows, true).unwrap());
+        assert_eq!((&lazy.target, &lazy.rows, lazy.width), (&dense.target, &dense.rows, 24));
+        assert!(lazy.dense.is_empty() && lazy.len() == 4);
+        let (mut wide, mut single, mut cast) = (Vec::<f64>::new(), Vec::<f32>::new(), Vec::<f32>::new());
+        for at in 0..4 {
+            lazy.append_row(at, &mut wide);
+            lazy.append_row(at, &mut single);
+            dense.append_row(at, &mut cast);
+        }
+        assert_eq!(wide, dense.dense);
+        assert_eq!(single, encoder.encode::<f32>(&x, &rows, false).unwrap().dense);
+        assert_eq!(cast, single);
+        assert_eq!(lazy.cast::<f32>().pixels, lazy.pixels);
+        let other = Arc::new(planes(Elements::U8(vec![0; 4]), &[1, 1, 2, 2], None));
+        assert!(matches!(encoder.rows::<f64>(&other, &[0], false), Err(ImageError::Differs { .. })));
+        assert!(matches!(encoder.rows::<f64>(&x, &[0], true), Ok(data) if data.target == [2.0]));
+    }
 }
 
 proptest! {

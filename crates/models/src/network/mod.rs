@@ -18,6 +18,7 @@
 mod criterion;
 mod export;
 mod objective;
+mod over;
 mod predict;
 mod rows;
 mod spec;
@@ -34,6 +35,7 @@ use thalweg_core::{Float, Layout, Params, Tensor, Threads, pattern};
 pub use self::criterion::Criterion;
 pub use self::export::Entrance;
 use self::objective::Lifted;
+pub use self::over::{Over, RowNumbers};
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;

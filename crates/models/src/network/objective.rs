@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use thalweg_autodiff::{CrossEntropy, Dual, Number, Tape, Var, Workspace};
 use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Threads, Total};
 
-use super::{Input, Network, Output, Work};
+use super::{Input, Network, Output, RowNumbers, Rows, Work};
 use crate::layers::{Bags, Layer, Run, States, Statistics};
 use crate::losses::Loss;
 
@@ -130,12 +130,46 @@ impl<F: Float + Number> Objective<F> for Network<F> {
     }
 
     fn loss(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.loss_of(theta, batch, &dense(batch))
+    }
+
+    fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.gradient_of(theta, batch, &dense(batch), grads)
+    }
+
+    /// Exact: see [`Dual`]. The loss is that of the gradient before: dropout leaves the same numbers out, and batch norm uses the
+    /// batch's own moments; neither counts as a step.
+    fn hessian_vector(
+        &self,
+        theta: &Params<F>,
+        v: &Params<F>,
+        batch: &Batch<'_, F>,
+        out: &mut Grads<F>,
+    ) -> Total {
+        self.hessian_vector_of(theta, v, batch, &dense(batch), out)
+    }
+}
+
+/// The numbers of rows, as a batch has them.
+pub(super) fn dense<'a, F: Float>(batch: &Batch<'a, F>) -> impl Fn(usize, &mut Vec<F>) + Sync + use<'a, F> {
+    let batch = *batch;
+    move |at, to| to.extend_from_slice(batch.dense_row(at))
+}
+
+impl<F: Float + Number> Network<F> {
+    /// [`Objective::loss`] of rows whose numbers `numbers` gives.
+    pub(super) fn loss_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+    ) -> Total {
         self.check(theta, batch, true);
         let mut guard = self.work();
         let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
         let (mut total, mut next) = (Total::default(), 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), true);
+            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), true, numbers);
             if rows.count == 0 {
                 break;
             }
@@ -149,14 +183,21 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         total
     }
 
-    fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+    /// [`Objective::gradient`] of rows whose numbers `numbers` gives.
+    pub(super) fn gradient_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        grads: &mut Grads<F>,
+    ) -> Total {
         self.check(theta, batch, true);
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
         let mut guard = self.work();
         let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
         let (mut total, mut next, mut part) = (Total::default(), 0, 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, self.training_rows(), self.reading(), true);
+            next = rows.gather(batch, next, self.training_rows(), self.reading(), true, numbers);
             if rows.count == 0 {
                 break;
             }
@@ -174,13 +215,16 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         total
     }
 
+    /// [`Objective::hessian_vector`] of rows whose numbers `numbers` gives.
+    ///
     /// Exact: the gradient on dual numbers θ + v·ε has the tangents H v (Pearlmutter 1994, see [`Dual`]). The loss is that of the
     /// gradient before: dropout leaves the same numbers out, and batch norm uses the batch's own moments; neither counts as a step.
-    fn hessian_vector(
+    pub(super) fn hessian_vector_of(
         &self,
         theta: &Params<F>,
         v: &Params<F>,
         batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
         out: &mut Grads<F>,
     ) -> Total {
         self.check(theta, batch, true);
@@ -194,7 +238,7 @@ impl<F: Float + Number> Objective<F> for Network<F> {
             &mut **lifted;
         let (mut total, mut next, mut part) = (Total::default(), 0, 0);
         while next < batch.len() {
-            next = rows.gather(batch, next, self.training_rows(), self.reading(), true);
+            next = rows.gather(batch, next, self.training_rows(), self.reading(), true, numbers);
             if rows.count == 0 {
                 break;
             }
@@ -296,6 +340,32 @@ impl<F: Float + Number> Network<F> {
         theta: &Params<F>,
         batches: impl IntoIterator<Item = Batch<'b, F>>,
     ) -> Params<F> {
+        let mut own = |rows: &mut Rows<F>, batch: &Batch<'b, F>| {
+            rows.gather(batch, 0, usize::MAX, self.reading(), true, &dense(batch))
+        };
+        self.statistics_by(theta, batches, &mut own)
+    }
+
+    /// [`Network::statistics_of`] rows whose numbers `numbers` gives.
+    pub(super) fn statistics_over<'b>(
+        &self,
+        theta: &Params<F>,
+        batches: impl IntoIterator<Item = Batch<'b, F>>,
+        numbers: &RowNumbers<'_, F>,
+    ) -> Params<F> {
+        let mut made = |rows: &mut Rows<F>, batch: &Batch<'b, F>| {
+            rows.gather(batch, 0, usize::MAX, self.reading(), true, numbers)
+        };
+        self.statistics_by(theta, batches, &mut made)
+    }
+
+    /// The same, where `gather` reads the rows of a batch.
+    fn statistics_by<'b>(
+        &self,
+        theta: &Params<F>,
+        batches: impl IntoIterator<Item = Batch<'b, F>>,
+        gather: &mut dyn FnMut(&mut Rows<F>, &Batch<'b, F>) -> usize,
+    ) -> Params<F> {
         let before = self.statistics();
         if self.statistic_starts.is_empty() {
             return before;
@@ -306,7 +376,7 @@ impl<F: Float + Number> Network<F> {
         let mut seen = 0u64;
         for batch in batches {
             self.check(theta, &batch, true);
-            rows.gather(&batch, 0, usize::MAX, self.reading(), true);
+            gather(rows, &batch);
             if rows.count == 0 {
                 continue;
             }
@@ -326,10 +396,12 @@ impl<F: Float + Number> Network<F> {
             rows
         }
     }
+
     /// Rows of one tape that does not record.
     pub(super) fn evaluation_rows(&self) -> usize {
         self.at_most(EVALUATION_ROWS)
     }
+
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {
         // Odd multipliers, from the digits of the golden ratio and of √2, keep steps and parts apart.

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use thalweg_autodiff::Number;
 use thalweg_core::{Batch, Float, Params};
 
-use super::objective::Kept;
-use super::{Input, Network, Output, Work};
+use super::objective::{Kept, dense};
+use super::{Input, Network, Output, RowNumbers, Work};
 use crate::layers::States;
 use crate::losses::Task;
 
@@ -25,7 +25,7 @@ impl<F: Float + Number> Network<F> {
     /// When `out` has another size, or the batch's rows are not the network's.
     pub fn scores(&self, theta: &Params<F>, batch: &Batch<'_, F>, out: &mut [F]) {
         let outputs = self.outputs;
-        self.predict(theta, batch, outputs, out, |z, _, out| out.copy_from_slice(z));
+        self.predict(theta, batch, &dense(batch), outputs, out, |z, _, out| out.copy_from_slice(z));
     }
 
     /// The prediction for each row, whatever its weight: `out [n, places, `[`Loss::responses`](crate::losses::Loss::responses)`]`.
@@ -34,9 +34,20 @@ impl<F: Float + Number> Network<F> {
     /// # Panics
     /// As [`Network::scores`].
     pub fn responses(&self, theta: &Params<F>, batch: &Batch<'_, F>, out: &mut [F]) {
+        self.responses_of(theta, batch, &dense(batch), out);
+    }
+
+    /// [`Network::responses`] for rows whose numbers `numbers` gives.
+    pub(super) fn responses_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        out: &mut [F],
+    ) {
         let (loss, outputs) = (self.criterion.loss, self.outputs);
         let columns = loss.responses(outputs);
-        self.predict(theta, batch, columns, out, |z, scratch, out| {
+        self.predict(theta, batch, numbers, columns, out, |z, scratch, out| {
             let n = z.len() / outputs;
             scratch.clear();
             if columns > outputs {
@@ -67,7 +78,7 @@ impl<F: Float + Number> Network<F> {
         assert!(loss.task().is_classes(), "the {loss} loss predicts no classes");
         let two = loss.task() == Task::TwoClasses;
         let outputs = self.outputs;
-        self.predict(theta, batch, 1, out, |z, _, out| {
+        self.predict(theta, batch, &dense(batch), 1, out, |z, _, out| {
             for (z, class) in z.chunks_exact(outputs).zip(out) {
                 let best = |best: usize, k: usize| if z[k] > z[best] { k } else { best };
                 *class = if two { u32::from(z[0] > F::zero()) } else { (0..outputs).fold(0, best) as u32 };
@@ -93,7 +104,7 @@ impl<F: Float + Number> Network<F> {
         self.check(theta, &batch, false);
         let mut guard = self.work();
         let Work { workspace, rows, statistics, .. } = &mut *guard;
-        rows.gather(&batch, 0, 1, self.reading(), false);
+        rows.gather(&batch, 0, 1, self.reading(), false, &dense(&batch));
         let mut tape = workspace.evaluation(&self.layout, theta.flat());
         let at = Cell::new(0);
         let states = Some(States { numbers: state, at: &at });
@@ -107,6 +118,7 @@ impl<F: Float + Number> Network<F> {
         &self,
         theta: &Params<F>,
         batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
         columns: usize,
         out: &mut [T],
         mut write: impl FnMut(&[F], &mut Vec<F>, &mut [T]),
@@ -119,7 +131,7 @@ impl<F: Float + Number> Network<F> {
         let mut next = 0;
         while next < batch.len() {
             let start = next;
-            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), false);
+            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), false, numbers);
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
             let kept = Kept { numbers: statistics.flat_mut(), share: None };
             let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);

@@ -2,6 +2,7 @@
 
 use thalweg_core::{Batch, Float};
 
+use super::RowNumbers;
 use super::objective::Wanted;
 use crate::layers::Bags;
 
@@ -36,7 +37,7 @@ pub(super) struct Rows<F> {
 
 impl<F: Float> Rows<F> {
     /// Gathers at most `most` rows from position `next` of the batch on; returns the position behind them. With `targets`, rows of
-    /// weight 0 are absent.
+    /// weight 0 are absent. `numbers` appends those of the row that stands at a place.
     ///
     /// # Panics
     /// When a code or a class is none of the network's: the caller's data do not belong to the network.
@@ -47,6 +48,7 @@ impl<F: Float> Rows<F> {
         most: usize,
         reading: Reading<'_>,
         targets: bool,
+        numbers: &RowNumbers<'_, F>,
     ) -> usize {
         self.count = 0;
         self.dense.clear();
@@ -65,7 +67,7 @@ impl<F: Float> Rows<F> {
                 continue;
             }
             self.count += 1;
-            self.dense.extend_from_slice(batch.dense_row(at));
+            numbers(at, &mut self.dense);
             let codes = match batch.code_width {
                 1 if reading.context > 0 => {
                     &batch.codes[at..at + reading.context + usize::from(targets && reading.next)]

@@ -370,3 +370,38 @@ proptest! {
         }
     }
 }
+
+/// Rows that are made as they are read have the bits of those that lie in the batch, whatever is asked of them.
+#[test]
+fn rows_made_as_they_are_read() {
+    let n = 700;
+    let table = Table::new(n, |i| (i % 3) as f64);
+    let index: Vec<u32> = (0..n as u32).rev().step_by(2).collect();
+    let given = |at: usize, to: &mut Vec<f64>| to.extend_from_slice(&table.x[3 * at..3 * (at + 1)]);
+    for model in ["mlp(6, dropout=0.2)", "dense(5) batchnorm relu"] {
+        let input = || Input::Table { numbers: 3, levels: vec![4, 7] };
+        let (a, b) = (
+            network(model, input(), Output::Row(3), Loss::SOFTMAX),
+            network(model, input(), Output::Row(3), Loss::SOFTMAX),
+        );
+        let (theta, over) = (a.init(), b.over(&given));
+        for batch in [table.batch(), table.batch().rows(&index)] {
+            let bare = Batch { dense: &[], ..batch };
+            assert_eq!(a.loss(&theta, &batch), over.loss(&theta, &bare));
+            let (one, mut other) = (gradient(&a, &theta, &batch), Grads::zeros(b.layout()));
+            over.gradient(&theta, &bare, &mut other);
+            assert_eq!((one.flat(), one.total), (other.flat(), other.total), "{model}");
+            let (mut one, mut other) = (Grads::zeros(a.layout()), Grads::zeros(b.layout()));
+            a.hessian_vector(&theta, &theta, &batch, &mut one);
+            over.hessian_vector(&theta, &theta, &bare, &mut other);
+            assert_eq!((one.flat(), one.total), (other.flat(), other.total), "{model}");
+            let of = |batch| a.statistics_of(&theta, [batch]);
+            assert_eq!(of(batch).flat(), over.statistics_of(&theta, [bare]).flat(), "{model}");
+            let (mut p, mut q) = (vec![0.0; 3 * batch.len()], vec![0.0; 3 * batch.len()]);
+            a.responses(&theta, &batch, &mut p);
+            over.responses(&theta, &bare, &mut q);
+            assert_eq!(p, q);
+        }
+        assert_eq!(a.statistics().flat(), b.statistics().flat());
+    }
+}

@@ -119,6 +119,7 @@ fn a_network_of_text_is_read_back() {
     let input = Input::Tokens { vocabulary: 7, context: 5 };
     let network = Network::<f32>::new(&spec, input.clone(), Output::NextToken, Loss::SOFTMAX, 3).unwrap();
     let description = Description {
+        label_smoothing: 0.0,
         format: FORMAT,
         model: spec.to_string(),
         loss: "softmax".into(),

@@ -8,12 +8,16 @@ use thalweg_core::Threads;
 use thalweg_data::BatchSize;
 use thalweg_optim::Plan;
 
-use super::search::{ON_TABLES, Search};
-use crate::job::{JobError, Outcome, Prepared, TrainOptions};
+use super::search::{ON_TABLES, Search, on_networks};
+use crate::job::{JobError, Outcome, Prepared, TrainOptions, network_rate};
 use crate::stop::Stop;
 
 /// Points of a curve at most, spread evenly over the logarithm of the step.
 const PROBES: usize = 150;
+/// A network's curve has a point for each pass, and this many at least: a point costs a third of a pass.
+const NETWORK_PROBES: usize = 20;
+/// Each of a network's rates is tried for this share of the passes: all five together cost what a run does.
+const NETWORK_TRY: u64 = 5;
 /// "As good as the best": the share of the way from the best loss to the start that may be left.
 pub const COMMON: f64 = 0.01;
 
@@ -116,8 +120,9 @@ pub fn spreads(seeds: &[Compared]) -> Vec<Spread> {
     first.runs.iter().enumerate().map(spread).collect()
 }
 
-/// Trains every member on `prepared`. A member without a rate, whose rule does not find its own, gets the best of nine, each with the whole budget, chosen by the
-/// loss on validation rows where there are any, else by the objective on the training rows; never by the test rows.
+/// Trains every member on `prepared`. A member without a rate, whose rule does not find its own, gets the best of nine, each with
+/// the whole budget; on a network, the best of five around a rate that suits the rule, each with a fifth of the passes. It is
+/// chosen by the loss on validation rows where there are any, else by the objective on the training rows; never by the test rows.
 ///
 /// # Errors
 /// Whatever ends a run other than divergence.
@@ -138,7 +143,12 @@ pub fn compare_on_table(
         }
         let batch = prepared.batch_of(&member);
         let steps = prepared.steps(batch);
-        let options = TrainOptions { probes: probe_steps(steps), threads: threads.clone() };
+        let probes = match prepared.job.model {
+            Some(_) => usize::try_from(prepared.epochs).unwrap_or(PROBES).clamp(NETWORK_PROBES, PROBES),
+            None => PROBES,
+        };
+        let options =
+            TrainOptions { probes: probe_steps(steps, probes), threads: threads.clone(), epochs: None };
         let outcome = prepared.train(&member.plan, batch, &options, &mut [], interrupt)?;
         let ran = Ran { member, search, outcome, reached: None };
         done(&ran);
@@ -159,12 +169,15 @@ pub fn compare_on_table(
 
 /// The runs of a search go side by side, one thread each: their results do not depend on it.
 fn search(prepared: &Prepared, member: &Member, interrupt: &AtomicBool) -> Result<Search, JobError> {
-    let tried: Result<Vec<f64>, JobError> = ON_TABLES
+    let network = prepared.job.model.is_some();
+    let rates = if network { on_networks(network_rate(&member.plan)) } else { ON_TABLES.into() };
+    let epochs = network.then(|| (prepared.epochs / NETWORK_TRY).max(1)).filter(|&n| n < prepared.epochs);
+    let tried: Result<Vec<f64>, JobError> = rates
         .par_iter()
         .map(|&lr| {
             let mut plan = member.plan.clone();
             plan.fill_lr(lr);
-            let options = TrainOptions { probes: vec![], threads: Threads::serial() };
+            let options = TrainOptions { probes: vec![], threads: Threads::serial(), epochs };
             let outcome = prepared.train(&plan, prepared.batch_of(member), &options, &mut [], interrupt)?;
             Ok(match (&outcome.fitted.stop, outcome.fitted.valid_loss) {
                 (Stop::Diverged, _) => f64::NAN,
@@ -173,13 +186,13 @@ fn search(prepared: &Prepared, member: &Member, interrupt: &AtomicBool) -> Resul
             })
         })
         .collect();
-    Ok(Search::new(&ON_TABLES, tried?))
+    Ok(Search { epochs, ..Search::new(&rates, tried?) })
 }
 
-/// 0, 1, 2, … and then ever wider apart, up to `steps`.
-fn probe_steps(steps: u64) -> Vec<u64> {
+/// 0, 1, 2, … and then ever wider apart, up to `steps`: about `most` of them.
+fn probe_steps(steps: u64, most: usize) -> Vec<u64> {
     let mut all = vec![0];
-    let ratio = libm::pow(steps.max(1) as f64, 1.0 / PROBES as f64);
+    let ratio = libm::pow(steps.max(1) as f64, 1.0 / most as f64);
     let mut at = 1.0;
     while (at as u64) < steps {
         if all.last() != Some(&(at as u64)) {
@@ -198,10 +211,12 @@ mod tests {
     #[test]
     fn probes_rise_and_end_at_the_last_step() {
         for steps in [1, 2, 10, 1000, 1_000_000] {
-            let probes = probe_steps(steps);
-            assert!(probes.windows(2).all(|w| w[0] < w[1]), "{probes:?}");
-            assert_eq!((probes[0], *probes.last().unwrap()), (0, steps));
-            assert!(probes.len() <= PROBES + 3);
+            for most in [NETWORK_PROBES, PROBES] {
+                let probes = probe_steps(steps, most);
+                assert!(probes.windows(2).all(|w| w[0] < w[1]), "{probes:?}");
+                assert_eq!((probes[0], *probes.last().unwrap()), (0, steps));
+                assert!(probes.len() <= most + 3);
+            }
         }
     }
 }

@@ -10,11 +10,16 @@ use crate::report::{
 /// Curves, the table, the searches.
 pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread], command: &str) -> Report {
     let file = prepared.job.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let what = if prepared.text.is_some() { "the text" } else { &prepared.job.target };
+    let what = if prepared.text.is_some() { "the text" } else { prepared.target() };
     let mut page = Report::new(format!("Side by side: {what} from {file}"));
-    page.lead = "The same data, the same start, the same batches. A member without a rate got the best of nine, each with the \
-                 same budget, chosen without the test rows."
-        .into();
+    let search = match (prepared.job.model.is_some(), tried(prepared, compared)) {
+        (_, Some(tried)) => format!("the best of five, {tried}"),
+        (true, None) => "the best of five, each with the same budget".into(),
+        (false, None) => "the best of nine, each with the same budget".into(),
+    };
+    page.lead = format!(
+        "The same data, the same start, the same batches. A member without a rate got {search}, chosen without the test rows."
+    );
     if let Some(best) = compared.lowest() {
         let run = &compared.runs[best];
         page.fact("lowest loss", human(run.outcome.fitted.train_loss)).fact("by", run.member.label.clone());
@@ -63,9 +68,11 @@ pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread]
     let searched = searched.filter_map(|(i, r)| Some((i, r.member.label.as_str(), r.search.as_ref()?)));
     if let Some(strip) = search_strip(searched) {
         let by = if prepared.valid.is_some() { "validation loss" } else { "training loss, penalty included" };
+        let many = if prepared.job.model.is_some() { "Five" } else { "Nine" };
+        let tried = tried(prepared, compared).map(|tried| format!(", {tried}")).unwrap_or_default();
         page.section(
             Section::new("Learning rates")
-                .intro(format!("Nine rates each, judged by the {by}; the ring marks the one taken, a cross one that diverged."))
+                .intro(format!("{many} rates each{tried}, judged by the {by}; the ring marks the one taken, a cross one that diverged."))
                 .with(strip),
         );
     }
@@ -121,13 +128,20 @@ fn table(prepared: &Prepared, compared: &Compared) -> Table {
 }
 
 /// How the rate came about.
-pub fn chosen(run: &Ran) -> &'static str {
+pub fn chosen(run: &Ran) -> String {
     match &run.search {
-        None => "given",
-        Some(search) if search.best.is_none() => "all nine diverged",
-        Some(search) if search.at_the_edge() => "best of nine, at the edge",
-        Some(_) => "best of nine",
+        None => "given".into(),
+        Some(search) if search.best.is_none() => format!("all {} diverged", search.count()),
+        Some(search) if search.at_the_edge() => format!("best of {}, at the edge", search.count()),
+        Some(search) => format!("best of {}", search.count()),
     }
+}
+
+/// How long rates were tried, where that was shorter than the runs are.
+pub fn tried(prepared: &Prepared, compared: &Compared) -> Option<String> {
+    let epochs = compared.runs.iter().find_map(|run| run.search.as_ref()?.epochs)?;
+    let passes = if epochs == 1 { "pass" } else { "passes" };
+    Some(format!("each tried for {epochs} {passes} of {}", prepared.epochs))
 }
 
 fn seeds(prepared: &Prepared, spreads: &[Spread]) -> Table {

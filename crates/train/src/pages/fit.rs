@@ -1,9 +1,7 @@
 //! The report of a run: how it went, how good it is, what the model says.
 
-use thalweg_models::network::Network;
-
 use crate::job::{Outcome, Prepared};
-use crate::model::Coefficients;
+use crate::model::{Coefficients, Model};
 use crate::report::{
     self, Axis, Bar, BarGroup, Bars, Calibration, Cell, Cloud, Code, Column, Confusion, Line, Marker, Pairs,
     Report, Roc, Row, Scatter, Section, Series, Size, Table, Text, human,
@@ -37,14 +35,14 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
     if let Some(text) = &prepared.text {
         return super::text::text_page(page, text, &file);
     }
-    let mut report = Report::new(format!("{} from {file}", prepared.job.target));
+    let mut report = Report::new(format!("{} from {file}", prepared.target()));
     let shown = outcome.test.as_ref().or(outcome.valid.as_ref());
     report.score = shown.map(|scored| headline(prepared, scored, outcome.test.is_some()));
     let classes = outcome.model.classes();
     let kind = if outcome.model.network().is_some() { "network for" } else { "linear model of" };
     report.lead = match classes.len() {
-        0 => format!("A {kind} the number `{}`, trained by gradient descent.", prepared.job.target),
-        k => format!("A {kind} `{}` ({k} classes), trained by gradient descent.", prepared.job.target),
+        0 => format!("A {kind} the number `{}`, trained by gradient descent.", prepared.target()),
+        k => format!("A {kind} `{}` ({k} classes), trained by gradient descent.", prepared.target()),
     };
     report
         .fact("loss", prepared.loss.to_string())
@@ -58,7 +56,7 @@ pub fn fit_page(page: &FitPage<'_>) -> Report {
         report.section(predictions(prepared, outcome, scored));
     }
     report.section(match outcome.model.network() {
-        Some(network) => layers(network),
+        Some(_) => layers(&outcome.model),
         None => coefficients(outcome),
     });
     report.section(repeat(page));
@@ -164,7 +162,7 @@ fn some(n: usize) -> impl Iterator<Item = usize> {
 }
 
 fn predicted_against_true(prepared: &Prepared, judged: &Judged) -> Scatter {
-    let name = &prepared.job.target;
+    let name = prepared.target();
     let mut chart = Scatter::new(
         "Predicted against true",
         Axis::linear(format!("true {name}")),
@@ -192,7 +190,7 @@ fn fitted_line(prepared: &Prepared, outcome: &Outcome) -> Option<Scatter> {
     let mut chart = Scatter::new(
         "The data and the line",
         Axis::linear(feature.name.clone()),
-        Axis::linear(prepared.job.target.clone()),
+        Axis::linear(prepared.target()),
     );
     let (center, scale) = crate::model::target_scale(&prepared.encoder);
     for (name, data, colour) in
@@ -236,7 +234,7 @@ fn of_second(judged: &Judged) -> (Vec<f64>, Vec<bool>) {
     (probability, judged.labels().into_iter().map(|t| t == 1).collect())
 }
 
-pub(super) fn layers(network: &Network<f32>) -> Section {
+pub(super) fn layers(model: &Model) -> Section {
     let columns = vec![
         Column::text("place"),
         Column::text("layer"),
@@ -244,12 +242,12 @@ pub(super) fn layers(network: &Network<f32>) -> Section {
         Column::number("parameters"),
         Column::number("multiply-adds"),
     ];
-    let mut table = Table::new(format!("`{}`", network.spec()), columns);
-    for row in network.describe() {
+    let mut table = Table::new(format!("`{}`", model.expression()), columns);
+    for row in model.layers() {
         let output: Vec<String> = row.output.iter().map(ToString::to_string).collect();
         table.rows.push(Row::new(vec![
-            row.place.clone().into(),
-            row.layer.clone().into(),
+            row.place.into(),
+            row.layer.into(),
             output.join(" × ").into(),
             Cell::shown(row.parameters as f64, row.parameters.to_string()),
             Cell::shown(row.multiply_adds as f64, row.multiply_adds.to_string()),

@@ -5,6 +5,6 @@ mod fit;
 mod function;
 mod text;
 
-pub use compare::{chosen, compare_page};
+pub use compare::{chosen, compare_page, tried};
 pub use fit::{FitPage, fit_page};
 pub use function::function_page;

@@ -47,8 +47,8 @@ pub(super) fn text_page(page: &FitPage<'_>, text: &Corpus, file: &str) -> Report
         let intro = format!("From the beginning of a line, at temperature {TEMPERATURE}.");
         report.section(Section::new("What it writes").intro(intro).with(Code::new("A sample", written)));
     }
-    if let Some(network) = outcome.model.network() {
-        report.section(layers(network));
+    if outcome.model.network().is_some() {
+        report.section(layers(&outcome.model));
     }
     report.section(repeat(page));
     report

@@ -17,6 +17,7 @@ pub fn job(target: &str) -> Job {
         data: PathBuf::from("memory.csv"),
         target: target.into(),
         read: ReadOptions::default(),
+        images: Default::default(),
         learn: EncoderOptions::default(),
         task: None,
         class_weight: ClassWeight::None,
@@ -25,7 +26,9 @@ pub fn job(target: &str) -> Job {
         split: SplitBy::Shuffled,
         seed: 0,
         loss: None,
+        label_smoothing: 0.0,
         model: None,
+        init: None,
         freeze: None,
         context: None,
         intercept: true,
@@ -57,7 +60,7 @@ pub fn example(name: &str) -> String {
 
 /// One thread, no probes.
 pub fn alone() -> TrainOptions {
-    TrainOptions { probes: vec![], threads: Threads::serial() }
+    TrainOptions { probes: vec![], threads: Threads::serial(), epochs: None }
 }
 
 /// Trains on what was prepared, told to nobody.

@@ -387,7 +387,7 @@ fn threads_change_no_bit() {
             };
             let ready = prepared(30_000, asked);
             let mut recorder = Recorder::new(|_| Ok(()));
-            let options = TrainOptions { probes: vec![0, 2], threads };
+            let options = TrainOptions { probes: vec![0, 2], threads, epochs: None };
             let adam = plan("clip(1) | adam(lr=0.05) | ema(0.5)");
             let outcome =
                 ready.train(&adam, batch, &options, &mut [&mut recorder], &AtomicBool::new(false)).unwrap();

@@ -11,7 +11,7 @@ use thalweg_models::saved::{sha256, write_whole};
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::compare::table::{Compared, Member, Ran, Spread, compare_on_table, spreads};
 use thalweg_train::job::Prepared;
-use thalweg_train::pages::{chosen, compare_page};
+use thalweg_train::pages::{chosen, compare_page, tried};
 use thalweg_train::report::{Axis, Line, Series, html, terminal};
 use thalweg_train::run::RunFolder;
 
@@ -33,9 +33,6 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
         return Err(Failure::usage("--steps goes with --function; a run on a table takes --epochs"));
     }
     let job = settings::job(&training, args.output.threads)?;
-    if job.model.is_some() {
-        return Err(Failure::usage("compare trains linear models; networks are for thalweg fit --model"));
-    }
     let members = members(args, &training)?;
     if args.seeds == 0 {
         return Err(Failure::usage("--seeds must be at least 1"));
@@ -63,6 +60,7 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
         let prepared = Prepared::new(job).map_err(settings::failure)?;
         if first.is_none() {
             prepared.decisions().iter().for_each(|note| say(note));
+            noisy_descent(&prepared, &members).iter().for_each(|note| say(note));
         }
         let threads = prepared.job.threads.clone();
         let compared = compare_on_table(&prepared, &members, &threads, &INTERRUPT, |ran| {
@@ -105,6 +103,15 @@ pub fn run(args: &args::Compare) -> Result<(), Failure> {
         writeln!(out, "\nCurves against steps, rows and seconds: {}", path.display())?;
     }
     Ok(())
+}
+
+/// What is to be said of plain descent whose batches are not all rows.
+fn noisy_descent(prepared: &Prepared, members: &[Member]) -> Option<String> {
+    let plain = members.iter().find(|m| m.plan.is_plain_descent())?;
+    match prepared.batch_of(plain) {
+        BatchSize::Rows(n) => Some(format!("gd with batches of {n} rows is stochastic gradient descent")),
+        BatchSize::Full => None,
+    }
 }
 
 /// Who takes part: optimizers, or one optimizer at several rates or batch sizes.
@@ -261,14 +268,11 @@ fn text(prepared: &Prepared, compared: &Compared, spreads: &[Spread]) -> String 
         let reached = |f: &dyn Fn(&thalweg_train::compare::table::Reached) -> String| {
             run.reached.as_ref().map_or("–".into(), f)
         };
-        let chosen = match (&run.search, chosen(run)) {
-            (None, _) => "",
-            (_, text) => text,
-        };
+        let chosen = run.search.as_ref().map_or(String::new(), |_| chosen(run));
         rows.push(vec![
             run.member.label.clone(),
             number(run.outcome.lr, 3),
-            chosen.into(),
+            chosen,
             number(run.outcome.fitted.train_loss, 5),
             number(run.outcome.shown_score(), 4),
             reached(&|r| r.steps.to_string()),
@@ -279,6 +283,9 @@ fn text(prepared: &Prepared, compared: &Compared, spreads: &[Spread]) -> String 
     use Align::{Left, Right};
     text.push_str(&show::table(&rows, &[Left, Right, Left, Right, Right, Right, Right, Left]));
     text.push_str("  steps and time: to within 1% of the way from the best loss to the start\n");
+    if let Some(tried) = tried(prepared, compared) {
+        text += &format!("  rates: {tried}, chosen by the validation loss where rows validate\n");
+    }
     if spreads.iter().any(|s| s.seeds > 1) {
         let head = ["over seeds", "loss", "from, to", prepared.metric.title(), "from, to", "diverged"];
         let mut rows = vec![head.map(String::from).to_vec()];
