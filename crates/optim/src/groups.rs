@@ -1,7 +1,8 @@
 //! Groups of tensors by pattern, as in `{ matrices: muon(lr=0.02); rest: adamw }`.
 //!
-//! A pattern is `matrices` (weights with two axes or more), `vectors` (everything else), `weights`, `biases`, `gains` (of norms), `embeddings`, `rest` (what no other
-//! pattern names), or tensor names in which `*` stands for anything; several alternatives are separated by blanks.
+//! A pattern is `matrices` (weights with two axes or more), `hidden` (those that do not make the model's outputs), `head` (those that
+//! do), `vectors` (everything that is no matrix), `weights`, `biases`, `gains` (of norms), `embeddings`, `rest` (what no other pattern
+//! names), or tensor names in which `*` stands for anything; several alternatives are separated by blanks.
 
 use thalweg_core::{Kind, Layout, Tensor};
 
@@ -97,6 +98,8 @@ pub(crate) fn assign(patterns: &[Option<&str>], layout: &Layout) -> Result<Vec<V
 fn matches(pattern: &str, tensor: &Tensor) -> bool {
     pattern.split_whitespace().any(|p| match p {
         "matrices" => is_matrix(tensor),
+        "hidden" => is_matrix(tensor) && !tensor.head,
+        "head" => tensor.head,
         "vectors" => !is_matrix(tensor),
         "weights" => tensor.kind == Kind::Weight,
         "biases" => tensor.kind == Kind::Bias,

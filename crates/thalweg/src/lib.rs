@@ -29,6 +29,19 @@
 //! assert!((theta.tensor("weight")[0] - 2.0).abs() < 1e-3); // y = 1 + 2x
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The optimizer alone, over slices of your own:
+//!
+//! ```
+//! use thalweg::prelude::*;
+//! let (mut theta, mut adam) = ([1.0f32, -2.0], Stepper::<f32>::new("adam(lr=0.01)")?);
+//! for _ in 0..1000 {
+//!     let grad = theta.map(|x| 2.0 * x); // of θ₀² + θ₁²
+//!     adam.step(&mut theta, &grad)?;
+//! }
+//! assert!(theta.iter().all(|x| x.abs() < 1e-3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub use thalweg_core as core;
 pub use thalweg_data as data;
@@ -44,6 +57,6 @@ pub mod prelude {
     };
     pub use thalweg_models::linear::{Linear, Shape};
     pub use thalweg_models::losses::Loss;
-    pub use thalweg_optim::{Horizon, Plan, Rule, Schedule, Setup};
+    pub use thalweg_optim::{Horizon, Plan, Rule, Schedule, Setup, Stepper, TensorMut};
     pub use thalweg_train::{Event, FitOptions, Fitted, Observer, Stop, fit};
 }

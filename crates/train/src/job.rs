@@ -15,6 +15,7 @@ use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
 use thalweg_models::network::ModelSpec;
 use thalweg_models::saved;
+use thalweg_optim::rules::Rate;
 use thalweg_optim::{Horizon, Plan, Schedule, Setup};
 
 use crate::event::Observer;
@@ -471,9 +472,7 @@ impl Prepared {
             && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
             && !plan.finds_rate()
-            && !matches!(plan.entry().name, "sgd" | "asgd" | "adagrad" | "ftrl" | "adadelta" | "rprop")
-            && !matches!(plan.entry().name, "polyak" | "svrg" | "saga")
-            && !plan.entry().name.starts_with("schedulefree")
+            && plan.entry().falls
         {
             plan.fill_schedule(&cosine()?);
         }
@@ -481,10 +480,10 @@ impl Prepared {
             plan.fill_lr(lr);
         }
         if plan.lr_is_open() && plan.is_single() {
-            let lr = match plan.entry().name {
-                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" if network => NETWORK_DESCENT,
+            let lr = match plan.entry().rate {
+                Rate::Curvature if network => NETWORK_DESCENT,
                 _ if network || plan.finds_rate() => plan.entry().lr,
-                "svrg" | "saga" => {
+                Rate::RowCurvature => {
                     let l = self.noisy_curvature()?;
                     notes.push(format!(
                         "learning rate 1/(3L) = {}: L = {} bounds the curvature of batches of {} rows",
@@ -494,7 +493,7 @@ impl Prepared {
                     ));
                     1.0 / (3.0 * l)
                 }
-                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" => {
+                Rate::Curvature => {
                     let l = self.curvature()?.largest;
                     let count = self.loss.task() == losses::Task::Count;
                     let lr = if count { 0.5 / l } else { 1.0 / l };
@@ -506,11 +505,9 @@ impl Prepared {
                     ));
                     lr
                 }
-                "adagrad" | "ftrl" | "sm3" | "shampoo" => 0.5,
-                "rmsprop" | "yogi" | "rprop" | "adafactor" => 0.05,
-                name if name.starts_with("schedulefree") => 0.05,
-                _ if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
-                _ => plan.entry().lr,
+                Rate::Number(lr) => lr,
+                Rate::Scaled if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
+                Rate::Scaled => plan.entry().lr,
             };
             plan.fill_lr(lr);
         }
@@ -524,7 +521,8 @@ impl Prepared {
             None => std::sync::Arc::clone(Objective::<f64>::layout(&self.linear(&Threads::serial()))),
         };
         let groups = plan.groups(&layout).map_err(|e| JobError::Setting(e.to_string()))?;
-        for group in groups.iter().filter(|_| groups.len() > 1) {
+        let told = groups.len() > 1 || groups.iter().any(|group| group.name != "all");
+        for group in groups.iter().filter(|_| told) {
             let until = group.until.map(|until| format!(", until {until}")).unwrap_or_default();
             notes.push(format!(
                 "group {}{until}: {} ({} parameters) by {}",

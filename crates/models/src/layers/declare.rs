@@ -98,6 +98,8 @@ pub struct Declare {
     /// How many tokens there are, while nobody has embedded them.
     tokens: Option<usize>,
     tensors: Vec<(Declared, Kind, Init)>,
+    /// The tensors that map to the network's outputs.
+    heads: Vec<Place>,
     /// Numbers so far.
     count: usize,
     statistics: Vec<(Declared, Init)>,
@@ -120,6 +122,7 @@ impl Declare {
             prefix: String::new(),
             tokens: None,
             tensors: Vec::new(),
+            heads: Vec::new(),
             count: 0,
             statistics: Vec::new(),
             multiply_adds: 0,
@@ -148,6 +151,10 @@ impl Declare {
         let declared = self.declared(name, shape, axes);
         self.tensors.push((declared, kind, init));
         Ok(Place(self.tensors.len() - 1))
+    }
+    /// Says that a tensor maps to the network's outputs.
+    pub fn head(&mut self, place: Place) {
+        self.heads.push(place);
     }
     /// Declares numbers that are kept beside the parameters. The place is one among the statistics.
     pub fn statistic(&mut self, name: &str, len: usize, init: Init) -> Place {
@@ -203,8 +210,11 @@ impl Declare {
     /// The layouts of parameters and statistics, how each tensor starts, and a row for each layer.
     pub(crate) fn finish(self) -> Built {
         let (mut layout, mut inits) = (Layout::builder(), Vec::new());
-        for (t, kind, init) in self.tensors {
+        for (i, (t, kind, init)) in self.tensors.into_iter().enumerate() {
             layout = layout.tensor(&t.name, &t.shape, &t.axes, kind);
+            if self.heads.contains(&Place(i)) {
+                layout = layout.head();
+            }
             inits.push(init);
         }
         let (mut statistics, mut statistic_inits) = (Layout::builder(), Vec::new());

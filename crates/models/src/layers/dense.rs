@@ -20,6 +20,8 @@ pub struct Dense {
     pub activation: Function,
     /// Whether of a sequence the last step alone is mapped: an output layer that says one thing of each row.
     pub joins: bool,
+    /// Whether it makes the network's outputs.
+    pub head: bool,
     weight: Place,
     shift: Place,
 }
@@ -32,6 +34,7 @@ impl Dense {
             bias: true,
             activation: Function::Identity,
             joins: false,
+            head: false,
             weight: Place::default(),
             shift: Place::default(),
         }
@@ -46,6 +49,9 @@ impl Layer for Dense {
         let (out, width) = (self.out, input.last_size());
         let init = Init::fan_in(width);
         self.weight = declare.tensor("weight", &[out, width], &["out", "in"], Kind::Weight, init)?;
+        if self.head {
+            declare.head(self.weight);
+        }
         if self.bias {
             self.shift = declare.tensor("bias", &[out], &["out"], Kind::Bias, init)?;
         }

@@ -234,6 +234,7 @@ impl<F: Float + Number> Network<F> {
         let mut layers = spec.layers();
         let mut head = Dense::new(outputs);
         head.joins = matches!(output, Output::Row(_));
+        head.head = true;
         layers.push(head);
         let end = layers.build(&mut declare, entry).map_err(wrap)?;
         let wanted: Shape = match (output, &input) {
