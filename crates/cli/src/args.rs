@@ -26,6 +26,11 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Write a saved model's predictions for a table, as CSV
     Predict(Predict),
+    /// Write a saved model as ONNX, preprocessing included, for other programs
+    ///
+    /// The file takes cells of a table, column by column under the columns' names, or pixels, and gives what `thalweg predict` says: missing
+    /// cells, unseen categories and units are handled inside. ONNX Runtime 1.15 and newer run it.
+    Export(Export),
     /// Put optimizers, learning rates or batch sizes side by side on the same data, start and batches
     Compare(Box<Compare>),
     /// Show what a saved model is: its coefficients in original units, its settings
@@ -120,7 +125,10 @@ pub struct Training {
     /// "conv(32) relu pool(2) flatten dense(128) relu" [default: linear]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
-    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax [default: by the target]
+    /// A network's tensors that stay as they start, as in "0.* 2.weight" or embeddings
+    #[arg(long, value_name = "PATTERN", help_heading = "Model")]
+    pub freeze: Option<String>,
+    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax, hinge [default: by the target]
     #[arg(long, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<String>,
     /// Leave out the intercept
@@ -271,6 +279,24 @@ pub struct Predict {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
+}
+
+/// Write a saved model as ONNX
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  thalweg export runs/penguins-1 --onnx penguins.onnx\n\n\
+    PyTorch needs no export: a network's model.safetensors is the state_dict of the same torch.nn.Sequential.")]
+pub struct Export {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// The ONNX file to write
+    #[arg(long, value_name = "FILE")]
+    pub onnx: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Show what a saved model is

@@ -533,7 +533,9 @@ impl Page<'_> {
         }
         if let Some(x) = self.number(at) {
             let tight = if x < 0.0 { Tight::Sum } else { Tight::Atom };
-            return (thalweg_core::expr::number(x).replace('-', "−"), tight);
+            // An exponent's sign stays as it is written in expressions.
+            let text = thalweg_core::expr::number(x);
+            return (text.strip_prefix('-').map(|size| format!("−{size}")).unwrap_or(text), tight);
         }
         let graph = self.graph;
         let is = |at: usize, x: f64| self.number(at) == Some(x);

@@ -67,6 +67,8 @@ pub struct Job {
     pub loss: Option<Loss>,
     /// The layers of a network; none for a linear model.
     pub model: Option<ModelSpec>,
+    /// A pattern of a network's tensors that are not trained.
+    pub freeze: Option<String>,
     /// Whether a linear model has an intercept.
     pub intercept: bool,
     /// Strength of the l1 penalty.
@@ -520,6 +522,12 @@ impl Prepared {
             Some(network) => std::sync::Arc::clone(Objective::layout(&network)),
             None => std::sync::Arc::clone(Objective::<f64>::layout(&self.linear(&Threads::serial()))),
         };
+        let frozen = &layout.tensors()[layout.trained().len()..];
+        if !frozen.is_empty() {
+            let names: Vec<&str> = frozen.iter().map(|t| t.name.as_str()).collect();
+            let count: usize = frozen.iter().map(|t| t.len()).sum();
+            notes.push(format!("frozen: {} ({count} parameters)", names.join(", ")));
+        }
         let groups = plan.groups(&layout).map_err(|e| JobError::Setting(e.to_string()))?;
         let told = groups.len() > 1 || groups.iter().any(|group| group.name != "all");
         for group in groups.iter().filter(|_| told) {

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod model;
 mod network;
 pub mod observers;
+mod onnx;
 mod oracle;
 pub mod pages;
 pub mod report;

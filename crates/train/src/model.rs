@@ -113,7 +113,7 @@ fn in_own_units(encoder: &Encoder, out: &mut [f64]) {
 }
 
 /// Parameters in the f32 that they were trained in.
-fn narrowed(params: &Params<f64>) -> Params<f32> {
+pub(crate) fn narrowed(params: &Params<f64>) -> Params<f32> {
     let mut single = Params::zeros(params.layout());
     single.flat_mut().iter_mut().zip(params.flat()).for_each(|(to, &x)| *to = x as f32);
     single

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use thalweg_core::{Layout, Objective, Params, Threads};
+use thalweg_core::random::{Purpose, Stream};
+use thalweg_core::{Batch, Layout, Objective, Params, Threads};
 use thalweg_data::{BatchSize, Batches, Code, Dataset, Encoder, ImageEncoder};
 use thalweg_models::losses;
 use thalweg_models::network::{Input, Network, NetworkError, Output};
@@ -31,18 +32,48 @@ pub(crate) fn image_input(images: &ImageEncoder) -> Input {
     Input::Image { channels: images.channels, height: images.height, width: images.width }
 }
 
-/// The network's own statistics, as they were when its weights were best.
-struct BestStatistics<'a> {
+/// The network's own statistics: as they were when its weights were best, and those of averaged weights.
+struct Statistics<'a> {
     network: &'a Network<f32>,
     best: RefCell<Params<f32>>,
+    train: Batch<'a, f32>,
+    /// The training rows once, in an order of no meaning, and how many make a batch.
+    order: Vec<u32>,
+    batch: usize,
+    /// Those of the trained weights, while those of averages stand in for them.
+    running: RefCell<Option<Params<f32>>>,
 }
 
-impl Kept for BestStatistics<'_> {
+impl<'a> Statistics<'a> {
+    fn new(network: &'a Network<f32>, train: Batch<'a, f32>, batch: usize, seed: u64) -> Self {
+        let mut order: Vec<u32> = (0..train.len() as u32).collect();
+        Stream::new(seed, Purpose::Shuffle, u64::MAX).shuffle(&mut order);
+        // Batches of about one size: each counts the same.
+        let batch = train.len().div_ceil(train.len().div_ceil(batch.max(1)).max(1)).max(1);
+        let best = RefCell::new(network.statistics());
+        Self { network, best, train, order, batch, running: RefCell::new(None) }
+    }
+}
+
+impl Kept<f32> for Statistics<'_> {
     fn keep(&self) {
         *self.best.borrow_mut() = self.network.statistics();
     }
     fn restore(&self) {
         self.network.set_statistics(&self.best.borrow());
+    }
+    fn become_those_of(&self, weights: &Params<f32>) {
+        if self.best.borrow().flat().is_empty() {
+            return;
+        }
+        *self.running.borrow_mut() = Some(self.network.statistics());
+        let batches = self.order.chunks(self.batch).map(|rows| self.train.rows(rows));
+        self.network.set_statistics(&self.network.statistics_of(weights, batches));
+    }
+    fn resume(&self) {
+        if let Some(running) = self.running.take() {
+            self.network.set_statistics(&running);
+        }
     }
 }
 
@@ -57,13 +88,23 @@ impl Prepared {
     /// # Errors
     /// Layers that do not fit the data, or a size that no memory holds.
     pub fn network(&self, threads: &Threads) -> Result<Option<Network<f32>>, JobError> {
-        let Some(spec) = &self.job.model else { return Ok(None) };
+        let Some(spec) = &self.job.model else {
+            return match &self.job.freeze {
+                None => Ok(None),
+                Some(pattern) => Err(JobError::Setting(format!(
+                    "--freeze {pattern:?} is for a network, and the model is linear"
+                ))),
+            };
+        };
         let input = match &self.images {
             Some(images) => image_input(images),
             None => table_input(&self.encoder),
         };
         let output = Output::Row(self.loss.outputs(self.classes().len()));
-        let network = Network::new(spec, input, output, self.loss, self.job.seed).map_err(at_data)?;
+        let mut network = Network::new(spec, input, output, self.loss, self.job.seed).map_err(at_data)?;
+        if let Some(pattern) = &self.job.freeze {
+            network = network.freeze(pattern).map_err(at_data)?;
+        }
         let parameters = parameters(network.layout());
         if parameters > MOST_PARAMETERS {
             return Err(JobError::Setting(format!(
@@ -78,7 +119,7 @@ impl Prepared {
         let mut theta = network.init();
         if self.loss.task() == losses::Task::Count
             && self.answer[0] > 0.0
-            && let Some(last) = network.layout().tensors().last()
+            && let Some(last) = network.output_bias()
         {
             theta.flat_mut()[last.range()].fill(libm::log(self.answer[0]) as f32);
         }
@@ -112,7 +153,7 @@ impl Prepared {
             }
             _ => f64::NAN,
         };
-        let kept = BestStatistics { network: &network, best: RefCell::new(network.statistics()) };
+        let kept = Statistics::new(&network, train.batch(), batch.of(rows), self.job.seed);
         let task = Task {
             objective: &network,
             train: train.batch(),

@@ -403,6 +403,7 @@ fn the_report_of_a_fit_draws_what_the_run_did() {
         seed: 0,
         loss: None,
         model: None,
+        freeze: None,
         intercept: true,
         l1: 0.0,
         l2: None,

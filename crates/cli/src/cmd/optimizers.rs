@@ -144,10 +144,9 @@ fn values(hyper: &[Hyper], text: &mut String) {
 
 /// Every rule with what it is for, its memory, its source and its values.
 fn rules(text: &mut String) {
-    text.push_str(
-        "Optimizers, with memory in numbers a parameter, source, and values as name=default range\n\n",
-    );
     let width = show::width();
+    let title = "Optimizers, with memory in numbers a parameter, source, and values as name=default range";
+    text.push_str(&format!("{}\n", show::wrap(title, width)));
     for entry in ALL {
         let lines = show::wrap(entry.summary, width - 22);
         for (i, line) in lines.lines().enumerate() {

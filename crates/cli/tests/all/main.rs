@@ -5,6 +5,7 @@ mod common;
 mod compare;
 mod describing;
 mod documents;
+mod exporting;
 mod failing_files;
 mod honest_score;
 mod interrupt;

@@ -7,6 +7,7 @@ use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// Which cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,39 @@ impl Layer for Recurrent {
             }
         }
         join(tape, &states[..waiting])
+    }
+}
+
+impl Export for Recurrent {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        let (width, gates) = (self.width, self.cell.gates());
+        // PyTorch has r, z, n and i, f, g, o; ONNX z, r, n and i, o, f, g.
+        let (op, order): (_, &[usize]) = match self.cell {
+            Cell::Gru => ("GRU", &[1, 0, 2]),
+            Cell::Lstm => ("LSTM", &[0, 3, 1, 2]),
+        };
+        let ordered = |numbers: &[f32]| -> Vec<f32> {
+            let size = numbers.len() / gates;
+            order.iter().flat_map(|gate| &numbers[gate * size..][..size]).copied().collect()
+        };
+        let [w, r] = self.weights.map(|place| {
+            let (name, numbers) = to.numbers(place);
+            let shape = [1, gates * width, numbers.len() / (gates * width)];
+            to.graph.constant(name, &shape, &ordered(numbers))
+        });
+        let [own, old] = self.biases.map(|place| to.numbers(place));
+        let biases = [ordered(own.1), ordered(old.1)].concat();
+        let b = to.graph.constant(own.0, &[1, biases.len()], &biases);
+        let mut attributes = vec![Attribute::whole("hidden_size", width as i64)];
+        if self.cell == Cell::Gru {
+            // The reset gate comes behind the product, as in PyTorch.
+            attributes.push(Attribute::whole("linear_before_reset", 1));
+        }
+        // Steps first, and an axis of directions in the results.
+        let x = to.graph.transpose(x, &[1, 0, 2]);
+        let y = to.graph.node(op, &[&x, &w, &r, &b], attributes);
+        let y = to.graph.squeeze(&y, 1);
+        to.graph.transpose(&y, &[1, 0, 2])
     }
 }
 

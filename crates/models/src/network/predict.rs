@@ -3,7 +3,7 @@
 use thalweg_autodiff::Number;
 use thalweg_core::{Batch, Float, Params};
 
-use super::objective::EVALUATION_ROWS;
+use super::objective::{EVALUATION_ROWS, Kept};
 use super::{Input, Network, Output, Work};
 use crate::losses::Task;
 
@@ -91,7 +91,8 @@ impl<F: Float + Number> Network<F> {
             let start = next;
             next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), false);
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
+            let kept = Kept { numbers: statistics.flat_mut(), share: None };
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
             write(tape.value(z), scratch, &mut out[start * row..next * row]);
         }
     }

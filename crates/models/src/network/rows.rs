@@ -2,6 +2,7 @@
 
 use thalweg_core::{Batch, Float};
 
+use super::objective::Wanted;
 use crate::layers::Bags;
 
 /// What a network reads of a row.
@@ -67,6 +68,7 @@ impl<F: Float> Rows<F> {
             self.dense.extend_from_slice(batch.dense_row(at));
             let codes = batch.code_row(at);
             if reading.context > 0 {
+                self.bags[0].row();
                 codes[..reading.context].iter().for_each(|&code| {
                     self.bags[0].push((code != Batch::<F>::UNSEEN).then_some(code));
                 });
@@ -106,6 +108,11 @@ impl<F: Float> Rows<F> {
             }
         }
         next
+    }
+
+    /// What their losses are worked out from.
+    pub fn wanted<'a>(&'a self, class_weights: &'a [F]) -> Wanted<'a, F> {
+        Wanted { target: &self.target, labels: &self.labels, weight: &self.weight, class_weights }
     }
 
     /// Σ of the targets' weights, times those of their classes.

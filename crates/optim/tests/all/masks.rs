@@ -9,7 +9,7 @@ use crate::common::{Run, both, kinds, layout, numbers, setup, write};
 
 /// Two of three stay.
 fn kept(i: usize) -> bool {
-    i % 3 != 0
+    !i.is_multiple_of(3)
 }
 
 fn mask<F: Float>(from: usize, n: usize) -> Vec<F> {
@@ -60,7 +60,7 @@ both! {
                     // The masks of tensors 0 and, three steps later, 2.
                     let last = if t == 3 { 1 } else { 3 };
                     let mut all = Params::zeros(&layout);
-                    let keep = |i: usize| i >= 7 && i < 10 || i >= 10 && last == 1 || kept(i);
+                    let keep = |i: usize| (7..10).contains(&i) || i >= 10 && last == 1 || kept(i);
                     let kept_at: Vec<f64> = (0..n).map(|i| f64::from(u8::from(keep(i)))).collect();
                     write(&layout, all.flat_mut(), &kept_at);
                     flat.optimizer.set_mask(Some(&all)).unwrap();

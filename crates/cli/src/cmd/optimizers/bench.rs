@@ -1,7 +1,7 @@
 //! `thalweg optimizers --bench`: what this machine's memory gives, and how fast each rule's step runs on it.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::json;
@@ -59,8 +59,7 @@ pub fn run(args: &args::Optimizers, out: &mut dyn Write) -> Result<(), Failure> 
             let bytes = numbers_per_parameter(&plan)
                 .filter(|_| !evaluates)
                 .map(|n| 4.0 * numbers as f64 * (4.0 + 2.0 * n));
-            let (seconds, copy, asked) =
-                time(&mut *optimizer, &layout, &threads).map_err(|e| Failure::run(e))?;
+            let (seconds, copy, asked) = time(&mut *optimizer, &layout, &threads).map_err(Failure::run)?;
             rows.push(Row { name: entry.name, numbers, seconds, bytes, copy, asked });
         }
     }
@@ -127,6 +126,9 @@ struct Quadratic<'a> {
     asked: usize,
 }
 
+/// A stretch of θ, of the gradient (nothing where none is wanted), and its loss.
+type Part<'a> = (&'a [f32], &'a mut [f32], f64);
+
 impl Quadratic<'_> {
     const ROWS: usize = 4;
 
@@ -143,7 +145,7 @@ impl Quadratic<'_> {
         let centre = rows.clone().map(|row| row as f32 / 4.0).sum::<f32>() / weight;
         let spread = rows.map(|row| row as f32 / 4.0 - centre).map(|off| off * off).sum::<f32>();
         let theta = theta.flat();
-        let size = theta.len().div_ceil(self.threads.count()).max(1);
+        let size = 1 << 16;
         let mut none = [];
         let out: &mut [f32] = match grads {
             Some(grads) => grads.flat_mut(),
@@ -151,12 +153,12 @@ impl Quadratic<'_> {
         };
         let wanted = !out.is_empty();
         let mut outs = out.chunks_mut(size);
-        let parts: Vec<std::sync::Mutex<(&[f32], &mut [f32], f64)>> = theta
+        let parts: Vec<Mutex<Part<'_>>> = theta
             .chunks(size)
-            .map(|theta| std::sync::Mutex::new((theta, outs.next().unwrap_or_default(), 0.0)))
+            .map(|theta| Mutex::new((theta, outs.next().unwrap_or_default(), 0.0)))
             .collect();
         self.threads.run(parts.len(), |part| {
-            let mut part_of = parts[part].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut part_of = parts[part].lock().unwrap_or_else(PoisonError::into_inner);
             let (theta, out, loss) = &mut *part_of;
             for (i, theta) in theta.iter().enumerate() {
                 let h = ((part * size + i) % 97 + 1) as f32 / 97.0;
@@ -167,9 +169,7 @@ impl Quadratic<'_> {
                 }
             }
         });
-        let loss = |part: std::sync::Mutex<(&[f32], &mut [f32], f64)>| {
-            part.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).2
-        };
+        let loss = |part: Mutex<Part<'_>>| part.into_inner().unwrap_or_else(PoisonError::into_inner).2;
         Total { loss: parts.into_iter().map(loss).sum(), weight: f64::from(weight) }
     }
 
@@ -246,10 +246,10 @@ fn time(
 
 fn copy(from: &[f32], to: &mut [f32], threads: &Threads) {
     let size = from.len().div_ceil(threads.count()).max(1);
-    let parts: Vec<std::sync::Mutex<_>> =
-        from.chunks(size).zip(to.chunks_mut(size)).map(std::sync::Mutex::new).collect();
+    let parts: Vec<Mutex<_>> =
+        from.chunks(size).zip(to.chunks_mut(size)).map(Mutex::new).collect();
     threads.run(parts.len(), |i| {
-        let mut part = parts[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
         let from = part.0;
         part.1.copy_from_slice(from);
     });
