@@ -246,8 +246,7 @@ fn time(
 
 fn copy(from: &[f32], to: &mut [f32], threads: &Threads) {
     let size = from.len().div_ceil(threads.count()).max(1);
-    let parts: Vec<Mutex<_>> =
-        from.chunks(size).zip(to.chunks_mut(size)).map(Mutex::new).collect();
+    let parts: Vec<Mutex<_>> = from.chunks(size).zip(to.chunks_mut(size)).map(Mutex::new).collect();
     threads.run(parts.len(), |i| {
         let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
         let from = part.0;
