@@ -20,6 +20,9 @@ holds every hyperparameter by our name, defaults included. Where a peer departs 
   accumulator.
 - optax's Adan multiplies the difference by 1 - b2 where its own convention (b2 = 0.92) wants b2, as the authors' code
   has it. At b2 = 0.5 the two are the same; optax is recorded there only, with eps_root = 0.
+- AdEMAMix: alpha and b3 are constants; the paper lets them rise.
+- ADOPT's first step moves nothing; optax's has no decay.
+- optax's optimistic Adam mixes the gradient into the mean once more (nesterov) when nothing is said.
 - Keras' FTRL starts from z = 0 whatever the parameters are, and counts l2 twice: its quadratic term has 2 * l2.
 """
 
@@ -174,6 +177,26 @@ def ftrl(args):
             beta=args["beta"],
         )
     )
+
+
+def adamaxw(a):
+    keep = dict(b1=a["beta1"], b2=a["beta2"], eps=a["eps"], weight_decay=a["weight_decay"])
+    return on_optax(optax.adamaxw(a["lr"], **keep))
+
+
+def ademamix(a):
+    keep = dict(b1=a["beta1"], b2=a["beta2"], b3=a["beta3"], alpha=a["alpha"], eps=a["eps"])
+    return on_optax(optax.contrib.ademamix(a["lr"], weight_decay=a["weight_decay"], **keep))
+
+
+def adopt(a):
+    keep = dict(b1=a["beta1"], b2=a["beta2"], eps=a["eps"], use_clipping=a["clipping"])
+    return on_optax(optax.contrib.adopt(a["lr"], **keep))
+
+
+def optimistic_adam(a):
+    keep = dict(alpha=a["alpha"], beta=a["beta"], b1=a["beta1"], b2=a["beta2"], eps=a["eps"], nesterov=a["nesterov"])
+    return on_optax(optax.optimistic_adam_v2(a["lr"], **keep))
 
 
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
@@ -420,6 +443,65 @@ TABLE = [
             {"lr": 0.05, "t0": 0.0},
             {"lr": 0.05, "lambd": 0.1, "alpha": 1.0, "t0": 10.0},
             {"lr": 0.02, "lambd": 0.5, "alpha": 0.5, "t0": 24.0, "weight_decay": 0.1},
+        ],
+    ),
+    (
+        "adamaxw",
+        OPTAX,
+        "optax.adamaxw",
+        adamaxw,
+        {"lr": 2e-3, **ADAM, "weight_decay": 1e-4},
+        [
+            {},
+            {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1},
+            {"lr": 0.05, "eps": 1e-2, "weight_decay": 0.3},
+        ],
+    ),
+    (
+        "ademamix",
+        OPTAX,
+        "optax.contrib.ademamix",
+        ademamix,
+        {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "beta3": 0.9999, "alpha": 5.0, "eps": 1e-8, "weight_decay": 0.0},
+        [
+            {},
+            {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "beta3": 0.99, "alpha": 2.0},
+            {"lr": 0.02, "beta3": 0.9, "alpha": 8.0, "eps": 1e-3, "weight_decay": 0.1},
+            {"lr": 0.05, "beta1": 0.0, "alpha": 0.0, "weight_decay": 0.3},
+        ],
+    ),
+    (
+        "adopt",
+        OPTAX,
+        "optax.contrib.adopt",
+        adopt,
+        {"lr": 1e-3, "beta1": 0.9, "beta2": 0.9999, "eps": 1e-6, "clipping": True},
+        [
+            {},
+            {"lr": 0.05, "beta1": 0.5, "beta2": 0.9},
+            {"lr": 0.1, "beta2": 0.95, "eps": 0.1},
+            {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-2, "clipping": False},
+        ],
+    ),
+    (
+        "optimistic_sgd",
+        OPTAX,
+        "optax.optimistic_gradient_descent",
+        lambda a: on_optax(optax.optimistic_gradient_descent(a["lr"], alpha=a["alpha"], beta=a["beta"])),
+        {"lr": 1e-3, "alpha": 1.0, "beta": 1.0},
+        [{}, {"lr": 0.05, "alpha": 0.5}, {"lr": 0.02, "alpha": 1.5, "beta": 0.3}],
+    ),
+    (
+        "optimistic_adam",
+        OPTAX,
+        "optax.optimistic_adam_v2",
+        optimistic_adam,
+        {"lr": 1e-3, "alpha": 1.0, "beta": 1.0, **ADAM, "nesterov": True},
+        [
+            {},
+            {"lr": 0.05, "alpha": 0.5, "beta1": 0.8, "beta2": 0.95, "nesterov": False},
+            {"lr": 0.02, "beta": 0.3, "eps": 1e-3},
+            {"lr": 0.05, "beta": 2.0, "beta1": 0.0, "nesterov": False},
         ],
     ),
     (

@@ -158,6 +158,10 @@ def lamb(a):
     return run_optax(optax.lamb(a["lr"], b1=a["beta1"], b2=a["beta2"], eps=a["eps"], weight_decay=a["weight_decay"]))
 
 
+def fromage(a):
+    return run_optax(optax.fromage(a["lr"], min_norm=a["min_norm"]))
+
+
 def adafactor_torch(a):
     keep = dict(lr=a["lr"], beta2_decay=a["beta2_decay"], d=a["d"], weight_decay=a["weight_decay"])
     return run_torch(lambda p: torch.optim.Adafactor(p, eps=(a["eps1"], a["eps2"]), foreach=False, **keep))
@@ -332,6 +336,16 @@ TABLE = [
             {"lr": 0.02, "weight_decay": 0.1},
             {"lr": 0.05, "eps": 1e-2, "weight_decay": 1.0},
         ],
+    ),
+    (
+        "fromage",
+        OPTAX,
+        "optax.fromage",
+        None,
+        ALL,
+        fromage,
+        {"lr": 1e-2, "min_norm": 1e-6},
+        [{}, {"lr": 0.3}, {"lr": 0.1, "min_norm": 2.0}],
     ),
     (
         "adafactor",

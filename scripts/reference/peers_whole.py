@@ -200,6 +200,31 @@ def polyak(a):
     return run
 
 
+def on_optax(rule):
+    def run(source, theta0):
+        theta = jax.numpy.asarray(theta0, dtype="float64")
+        state, listed = rule.init(theta), []
+        for t in range(1, STEPS + 1):
+            _, gradient = source(t, np.asarray(theta))
+            update, state = rule.update(jax.numpy.asarray(gradient), state, theta)
+            theta = optax.apply_updates(theta, update)
+            if t in LISTED:
+                listed.append(theta.tolist())
+        return {"theta": listed}
+
+    return run
+
+
+def dog(a):
+    start = ("heuristic", a["reps_rel"])
+    return on_optax(optax.contrib.dog(a["lr"], init_step=start, eps=a["eps"], weight_decay=a["weight_decay"]))
+
+
+def dowg(a):
+    keep = {key: a[key] for key in ["init_estim_sq_dist", "eps", "weight_decay"]}
+    return on_optax(optax.contrib.dowg(a["lr"], **keep))
+
+
 BASES = {
     "sgd": (optax.sgd, torch.optim.SGD, {}),
     "adam": (optax.adam, torch.optim.Adam, {}),
@@ -351,6 +376,32 @@ SF_PEER, PRO, DA, PTO, OPTAX, TORCH = "schedulefree", "prodigyopt", "dadaptation
 
 # Rule, peer, what is called, sources, how to run it, defaults (None: not the peer's), then what each case changes.
 TABLE = [
+    (
+        "dog",
+        OPTAX,
+        "optax.contrib.dog(init_step=('heuristic', reps_rel))",
+        ["signs", "drift", "condition_10"],
+        dog,
+        {"lr": 1.0, "reps_rel": 1e-6, "eps": 1e-8, "weight_decay": 0.0},
+        [
+            {"reps_rel": 1e-3},
+            {"lr": 0.5, "reps_rel": 1e-2, "eps": 1e-2},
+            {"reps_rel": 0.1, "weight_decay": 0.1},
+        ],
+    ),
+    (
+        "dowg",
+        OPTAX,
+        "optax.contrib.dowg",
+        ["signs", "drift", "condition_10"],
+        dowg,
+        {"lr": 1.0, "init_estim_sq_dist": 1e-4, "eps": 1e-4, "weight_decay": 0.0},
+        [
+            {},
+            {"lr": 0.5, "init_estim_sq_dist": 1e-2, "eps": 1e-2},
+            {"init_estim_sq_dist": 0.1, "weight_decay": 0.1},
+        ],
+    ),
     (
         "schedulefree_sgd",
         SF_PEER,

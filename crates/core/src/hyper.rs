@@ -16,6 +16,8 @@ pub struct Range {
     switch: bool,
     /// Only whole numbers.
     whole: bool,
+    /// Only words: the value is the place of one, from 0.
+    words: &'static [&'static str],
 }
 
 impl Range {
@@ -36,13 +38,22 @@ impl Range {
 
     /// From `low` to `high`; an open end is not itself in the range.
     pub const fn new(low: f64, low_open: bool, high: f64, high_open: bool) -> Self {
-        Self { low, low_open, high, high_open, switch: false, whole: false }
+        Self { low, low_open, high, high_open, switch: false, whole: false, words: &[] }
+    }
+    /// One of these words; the value is its place, from 0.
+    pub const fn one_of(words: &'static [&'static str]) -> Self {
+        Self { words, ..Self::new(0.0, false, words.len() as f64 - 1.0, false) }
     }
     /// Whether `x` is allowed.
     pub fn contains(&self, x: f64) -> bool {
         let above = if self.low_open { x > self.low } else { x >= self.low };
         let below = if self.high_open { x < self.high } else { x <= self.high };
-        above && below && (!self.switch || x == 0.0 || x == 1.0) && (!self.whole || x.fract() == 0.0)
+        let whole = self.whole || !self.words.is_empty();
+        above && below && (!self.switch || x == 0.0 || x == 1.0) && (!whole || x.fract() == 0.0)
+    }
+    /// The words that the value is one of; none where it is a number.
+    pub fn words(&self) -> &'static [&'static str] {
+        self.words
     }
     /// Whether the value is `true` or `false`.
     pub fn is_switch(&self) -> bool {
@@ -65,6 +76,13 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.switch {
             return f.write_str("true or false");
+        }
+        if let [first @ .., last] = self.words {
+            return if first.is_empty() {
+                f.write_str(last)
+            } else {
+                write!(f, "{} or {last}", first.join(", "))
+            };
         }
         if self.whole {
             return f.write_str("{1, 2, 3, …}");
@@ -107,12 +125,17 @@ impl Hyper {
         if self.range.contains(x) {
             return Ok(x);
         }
-        let is = if self.range.is_switch() { "must be" } else { "must be in" };
+        let is =
+            if self.range.is_switch() || !self.range.words.is_empty() { "must be" } else { "must be in" };
         Err(format!("{} {is} {}, got {x}", self.name, self.range))
     }
     /// The value as it is written in an expression.
     pub fn print(&self, x: f64) -> String {
-        if self.range.is_switch() { (x != 0.0).to_string() } else { crate::expr::number(x) }
+        match self.range.words.get(x as usize).filter(|_| x >= 0.0) {
+            Some(word) => (*word).into(),
+            None if self.range.is_switch() => (x != 0.0).to_string(),
+            None => crate::expr::number(x),
+        }
     }
 }
 
@@ -130,14 +153,25 @@ pub fn resolve(call: &Call, declared: &[Hyper], source: &str) -> Result<Vec<f64>
         if values[place].is_some() {
             return Err(ExprError::new(source, arg.span, format!("{} is given twice", hyper.name)));
         }
-        let x = match &arg.value {
-            Value::Number(x) if !hyper.range.is_switch() => *x,
-            Value::Percent(x) if !hyper.range.is_switch() => *x / 100.0,
-            Value::Switch(b) if hyper.range.is_switch() => f64::from(u8::from(*b)),
-            other => {
-                let wanted = if hyper.range.is_switch() { "true or false" } else { "a number" };
+        let (switch, words) = (hyper.range.is_switch(), hyper.range.words);
+        let word = match &arg.value {
+            Value::Call(call) if call.args.is_empty() => words.iter().position(|w| *w == call.name),
+            _ => None,
+        };
+        let x = match (&arg.value, word) {
+            (_, Some(place)) => place as f64,
+            (Value::Number(x), _) if !switch && words.is_empty() => *x,
+            (Value::Percent(x), _) if !switch && words.is_empty() => *x / 100.0,
+            (Value::Switch(b), _) if switch => f64::from(u8::from(*b)),
+            (other, _) => {
+                let wanted =
+                    if switch || !words.is_empty() { hyper.range.to_string() } else { "a number".into() };
                 let message = format!("{} takes {wanted}, got {other}", hyper.name);
-                return Err(ExprError::new(source, arg.value_span, message));
+                let error = ExprError::new(source, arg.value_span, message);
+                return Err(match nearest(&other.to_string(), words.iter().copied()) {
+                    Some(near) => error.help(format!("did you mean {near:?}?")),
+                    None => error,
+                });
             }
         };
         hyper.check(x).map_err(|message| ExprError::new(source, arg.value_span, message))?;
@@ -206,5 +240,26 @@ mod tests {
         }
         let message = Hyper::new("beta1", 0.9, Range::UNIT, "").check(1.2).unwrap_err();
         assert_eq!(message, "beta1 must be in [0, 1), got 1.2");
+    }
+
+    #[test]
+    fn a_word_is_its_place() {
+        let by = Hyper::new("by", 1.0, Range::one_of(&["hand", "foot", "rail"]), "how");
+        assert_eq!((by.print(0.0), by.range.to_string()), ("hand".into(), "hand, foot or rail".into()));
+        assert!(by.range.contains(2.0) && !by.range.contains(3.0) && !by.range.contains(0.5));
+        assert_eq!(by.check(-1.0).unwrap_err(), "by must be hand, foot or rail, got -1");
+        let values = |text: &str| resolve(&crate::expr::parse_call(text).unwrap(), &[by], text);
+        assert_eq!(values("go(rail)"), Ok(vec![2.0]));
+        assert_eq!(values("go(by=hand)"), Ok(vec![0.0]));
+        assert_eq!(values("go"), Ok(vec![1.0]));
+        let error = values("go(by=fot)").unwrap_err().to_string();
+        assert!(error.starts_with("by takes hand, foot or rail, got fot"), "{error}");
+        assert!(error.ends_with("did you mean \"foot\"?"), "{error}");
+        for wrong in ["go(2)", "go(by=true)", "go(by=rail(1))"] {
+            assert!(
+                values(wrong).unwrap_err().to_string().starts_with("by takes hand, foot or rail"),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Tensor {
     pub axes: Vec<&'static str>,
     /// What it is for.
     pub kind: Kind,
+    /// Whether it maps to the model's outputs: its head. Rules for hidden matrices leave it to others.
+    pub head: bool,
     /// The place of its first number.
     pub offset: usize,
 }
@@ -135,9 +137,16 @@ impl LayoutBuilder {
             axes.len()
         );
         let offset = self.layout.buffer_len();
-        let tensor = Tensor { name: name.into(), shape: shape.into(), axes: axes.into(), kind, offset };
-        self.layout.tensors.push(tensor);
+        let (name, shape, axes) = (name.into(), shape.into(), axes.into());
+        self.layout.tensors.push(Tensor { name, shape, axes, kind, head: false, offset });
         self.layout.frozen += usize::from(self.frozen);
+        self
+    }
+    /// Says that the last tensor maps to the model's outputs.
+    pub fn head(mut self) -> Self {
+        if let Some(last) = self.layout.tensors.last_mut() {
+            last.head = true;
+        }
         self
     }
     /// From here on, tensors are frozen.

@@ -1,5 +1,6 @@
-//! Patterns that name tensors: `matrices` (weights with two axes or more), `vectors` (everything else), `weights`, `biases`, `gains` (of
-//! norms), `embeddings`, or tensor names in which `*` stands for anything; several alternatives are separated by blanks.
+//! Patterns that name tensors: `matrices` (weights with two axes or more), `hidden` (those that do not make the model's outputs), `head`
+//! (those that do), `vectors` (everything that is no matrix), `weights`, `biases`, `gains` (of norms), `embeddings`, or tensor names in
+//! which `*` stands for anything; several alternatives are separated by blanks.
 
 use crate::{Kind, Tensor};
 
@@ -10,13 +11,18 @@ use crate::{Kind, Tensor};
 /// let layout = Layout::builder()
 ///     .tensor("0.weight", &[3, 2], &["out", "in"], Kind::Weight)
 ///     .tensor("0.bias", &[3], &["out"], Kind::Bias)
+///     .tensor("1.weight", &[1, 3], &["out", "in"], Kind::Weight)
+///     .head()
 ///     .build();
 /// let named = |pattern| layout.tensors().iter().filter(|t| pattern::matches(pattern, t)).count();
-/// assert_eq!((named("0.*"), named("matrices"), named("biases 0.weight"), named("1.*")), (2, 1, 2, 0));
+/// assert_eq!((named("0.*"), named("matrices"), named("biases 0.weight"), named("2.*")), (2, 2, 2, 0));
+/// assert_eq!((named("hidden"), named("head"), named("vectors")), (1, 1, 1));
 /// ```
 pub fn matches(pattern: &str, tensor: &Tensor) -> bool {
     pattern.split_whitespace().any(|p| match p {
         "matrices" => is_matrix(tensor),
+        "hidden" => is_matrix(tensor) && !tensor.head,
+        "head" => tensor.head,
         "vectors" => !is_matrix(tensor),
         "weights" => tensor.kind == Kind::Weight,
         "biases" => tensor.kind == Kind::Bias,

@@ -51,8 +51,9 @@ impl Shape {
 
     /// `weight [out, in]`, and `bias [out]` if there is an intercept.
     pub fn layout(&self) -> Layout {
-        let layout =
-            Layout::builder().tensor("weight", &[self.outputs, self.inputs()], &["out", "in"], Kind::Weight);
+        let layout = Layout::builder()
+            .tensor("weight", &[self.outputs, self.inputs()], &["out", "in"], Kind::Weight)
+            .head();
         match self.intercept {
             true => layout.tensor("bias", &[self.outputs], &["out"], Kind::Bias).build(),
             false => layout.build(),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use thalweg_core::{
-    At, Buffer, Float, Grads, Layout, Memory, Needs, Optimizer, Oracle, Params, Penalty, Report, StepError,
-    Tensor, Threads, Total,
+    At, Buffer, Float, Grads, Layout, Memory, Needs, Optimizer, Oracle, Params, Report, StepError, Tensor,
+    Threads, Total,
 };
 
 use crate::chain::accumulate::Accumulate;
 use crate::chain::clip;
+use crate::chain::penalty::{self, Terms};
 use crate::driver::{Gradient, norm};
 use crate::format::View;
 use crate::guard::{Guard, Wishes};
@@ -39,8 +40,8 @@ pub(crate) struct Chain<F: Float> {
     pub from: u64,
     pub decay: (f64, Decay),
     pub accumulate: Option<Accumulate<F>>,
-    /// Added to the objective's.
-    pub penalty: Penalty,
+    /// Its own penalties, beside the objective's.
+    pub terms: Terms,
     pub wishes: Wishes,
     pub early: Vec<Early<F>>,
     pub method: Box<dyn Method<F>>,
@@ -117,15 +118,7 @@ impl<F: Build> Assembled<F> {
             });
             from = tensor.offset + len;
         }
-        let masked = self.masked.take();
-        let report = match &masked {
-            Some(places) => {
-                self.step_parts(at, Parts { parts, total }, &mut Masked { oracle, places }, flush)
-            }
-            None => self.step_parts(at, Parts { parts, total }, oracle, flush),
-        };
-        self.masked = masked;
-        let report = report?;
+        let report = self.step_parts(at, Parts { parts, total }, oracle, flush)?;
         if report.skipped {
             self.roll_back(theta.flat_mut());
         }
@@ -233,6 +226,7 @@ impl<F: Build> Assembled<F> {
             c.method.elementwise()
                 && c.late.is_empty()
                 && c.accumulate.is_none()
+                && !c.terms.passes()
                 && c.early.iter().all(|e| !matches!(e, Early::Pass(_)))
         })
     }
@@ -248,8 +242,27 @@ impl<F: Build> Assembled<F> {
         self.setup.check || self.guard.stands() || F::BYTES != 4 || self.chains.iter().any(clips)
     }
 
+    /// Holds these places of the flat buffer at 0: the oracle's gradients there, and the weights to evaluate; θ and the given
+    /// gradients are the caller's to see to.
+    pub fn mask(&mut self, places: Option<Vec<usize>>) {
+        self.masked = places;
+    }
+
     /// One step over tensors wherever they lie; with `flush`, the steps for which gradients wait, and no others.
     pub fn step_parts(
+        &mut self,
+        at: At,
+        parts: Parts<'_, F>,
+        oracle: &mut dyn Oracle<F>,
+        flush: bool,
+    ) -> Result<Report, StepError> {
+        let Some(places) = self.masked.take() else { return self.step_free(at, parts, oracle, flush) };
+        let report = self.step_free(at, parts, &mut Masked { oracle, places: &places }, flush);
+        self.masked = Some(places);
+        report
+    }
+
+    fn step_free(
         &mut self,
         at: At,
         parts: Parts<'_, F>,
@@ -443,8 +456,16 @@ impl<F: Build> Chain<F> {
             let why = "changes the gradient, and this rule compares gradients of several points";
             return Err(StepError::Unsupported { rule: "a stage before the rule", why });
         }
-        at.penalty.l1 += self.penalty.l1;
-        at.penalty.l2 += self.penalty.l2;
+        at.penalty.l1 += self.terms.proximal.l1;
+        at.penalty.l2 += self.terms.coupled.l2;
+        let elementwise = self.method.elementwise();
+        let (mut terms, mut beside) = (self.terms, self.terms.decoupled);
+        // The driver's sweep shrinks θ beside the rule; behind any other method a pass does.
+        if elementwise {
+            beside.l2 = 0.0;
+        } else {
+            terms.decoupled.l2 = 0.0;
+        }
         let mut step = Step {
             at,
             t: self.t + 1,
@@ -453,6 +474,7 @@ impl<F: Build> Chain<F> {
             limit: f64::INFINITY,
             decay: self.decay,
             decay_biases: setup.decay_biases,
+            terms,
             average: self.ema.map_or(0.0, |decay| 1.0 - decay),
             parts,
             layout,
@@ -463,7 +485,8 @@ impl<F: Build> Chain<F> {
             squares: false,
         };
         // A sum of squares from the sweep itself costs no pass over memory; in f64 it may overflow, and the careful norm is taken.
-        step.squares = squares && self.method.elementwise() && F::BYTES == 4;
+        let plain = terms.coupled.l1 == 0.0 && self.early.iter().all(|e| !matches!(e, Early::Pass(_)));
+        step.squares = squares && elementwise && plain && F::BYTES == 4;
         let mut known = None;
         if squares && !step.squares {
             known = Some(gradient_norm(&step, f64::INFINITY));
@@ -486,7 +509,7 @@ impl<F: Build> Chain<F> {
                         let (scale, limit) = (F::from_f64(step.scale), F::from_f64(step.limit));
                         for part in &mut step.parts {
                             for g in part.grad() {
-                                *g = (*g * scale).at_most(limit).at_least(-limit) + F::zero() * *g;
+                                *g = crate::arithmetic::limited(*g, scale, limit);
                             }
                         }
                         (step.scale, step.limit) = (1.0, f64::INFINITY);
@@ -495,13 +518,17 @@ impl<F: Build> Chain<F> {
                 }
             }
         }
+        if terms.coupled.l1 > 0.0 {
+            penalty::add_signs(&mut step, terms.coupled.l1);
+        }
         if self.t == 0 {
             for late in &mut self.late {
                 step.parts.iter_mut().enumerate().for_each(|(nth, part)| late.begin(nth, part.theta()));
             }
         }
-        // Stages after the rule act before weights are averaged.
-        let fused = self.method.elementwise() && self.late.is_empty();
+        // What is done to weights after the rule is done before they are averaged.
+        let passes = penalty::is_some(beside);
+        let fused = elementwise && self.late.is_empty() && !passes;
         let mut rest: &mut [F] = match &mut self.average {
             Some(average) => average,
             None => &mut [],
@@ -523,6 +550,9 @@ impl<F: Build> Chain<F> {
         let mut done = self.method.step(&mut step)?;
         done.norm = done.norm.or(known);
         self.t += 1;
+        if passes {
+            penalty::shrink(&mut step.parts, done.lr.unwrap_or(lr), beside, &setup.threads);
+        }
         if !self.late.is_empty() {
             let mut theta: Vec<&mut [F]> = step.parts.iter_mut().map(Part::weights).collect();
             self.late.iter_mut().for_each(|late| late.after(self.t, &mut theta, &setup.threads));
@@ -695,7 +725,7 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
 
     fn set_mask(&mut self, mask: Option<&Params<F>>) -> Result<(), StepError> {
         let Some(mask) = mask else {
-            self.masked = None;
+            self.mask(None);
             return Ok(());
         };
         let (expected, found) = (self.layout.buffer_len(), mask.flat().len());
@@ -703,7 +733,7 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
             return Err(StepError::Length { what: "the mask", expected, found });
         }
         let places = self.layout.trained().iter().flat_map(Tensor::range);
-        self.masked = Some(places.filter(|&i| mask.flat()[i] == F::zero()).collect());
+        self.mask(Some(places.filter(|&i| mask.flat()[i] == F::zero()).collect()));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg_core::{Float, StepError, Threads, isa};
 
+use crate::arithmetic::{added, coupled, limited, proximal};
 use crate::format::{
     BLOCK8, Dice, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
 };
@@ -41,16 +42,26 @@ pub struct Around {
     pub keep: f64,
     /// The update is multiplied by this when it is added: less than 1 for decay as a proximal step.
     pub moved: f64,
-    /// Strength of |θ| in the objective, for the proximal step.
+    /// Strength of |θ| in the objective, for the proximal step,
     pub l1: f64,
+    /// and of θ²/2.
+    pub l2: f64,
     /// The averaged copy moves by this share of its distance to the new θ. Where it is NaN it starts there.
     pub average: f64,
 }
 
 impl Around {
     /// Nothing but the rule.
-    pub const NOTHING: Self =
-        Self { scale: 1.0, clip: f64::INFINITY, decay: 0.0, keep: 1.0, moved: 1.0, l1: 0.0, average: 0.0 };
+    pub const NOTHING: Self = Self {
+        scale: 1.0,
+        clip: f64::INFINITY,
+        decay: 0.0,
+        keep: 1.0,
+        moved: 1.0,
+        l1: 0.0,
+        l2: 0.0,
+        average: 0.0,
+    };
 }
 
 /// The gradient of a span.
@@ -392,7 +403,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
         moved: F::from_f64(a.moved),
         one: F::from_f64(std::hint::black_box(1.0)),
     };
-    let l1 = F::from_f64(a.l1);
+    let (l1, l2) = (F::from_f64(a.l1), F::from_f64(a.l2));
     let len = span.theta.len();
     // Nothing cuts or decays the gradient: the usual case, and a shorter loop.
     let plain = a.clip == f64::INFINITY && a.decay == 0.0;
@@ -439,15 +450,16 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 let moved = &mut moved[..range.len()];
                 // Where a number of the block is not finite it goes back, and the careful loop finds which.
                 let done = plain && run_plain::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut before);
-                if done && a.l1 > 0.0 {
+                let proximal = a.l1 > 0.0 || a.l2 > 0.0;
+                if done && proximal {
                     moved.fill(F::one());
                 }
                 if !done && !run_block::<R, F, S>(coef, &cast, theta, grad, &mut state, moved) {
                     let first = moved.iter().position(|&m| m == F::zero()).unwrap_or(0);
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
-                if a.l1 > 0.0 {
-                    shrink::<R, F, S>(coef, l1, theta, moved, &state);
+                if proximal {
+                    shrink::<R, F, S>(coef, (l1, l2), theta, moved, &state);
                 }
                 if let Some(copy) = &mut span.average {
                     average(&mut copy[range.clone()], theta, a.average);
@@ -534,7 +546,7 @@ macro_rules! plain {
                 $(*$o = *$s;)*
                 let g = *grad * a.scale;
                 let (u, _new) = R::element(coef, *theta, g, std::array::from_fn(|k| held[k]));
-                let next = *theta * a.keep + u * a.moved;
+                let next = added(*theta, u, a.keep, a.moved);
                 *theta = next;
                 $(*$s = _new[$k];)*
                 // Signs of what is not finite would be finite: g counts too.
@@ -564,11 +576,9 @@ fn one<R: Rule<S>, F: Float, const S: usize>(
     grad: F,
     old: [F; S],
 ) -> (F, [F; S], bool) {
-    let g = (grad * a.scale).at_most(a.clip).at_least(-a.clip);
-    // Cutting makes numbers of NaN and ∞; adding 0·g brings NaN back.
-    let g = g + F::zero() * grad;
-    let (u, new) = R::element(coef, theta, g + a.decay * theta, old);
-    let next = theta * a.keep + u * a.moved;
+    let g = limited(grad, a.scale, a.clip);
+    let (u, new) = R::element(coef, theta, coupled(g, a.decay, theta), old);
+    let next = added(theta, u, a.keep, a.moved);
     // Signs of what is not finite would be finite: g counts too.
     let sound = (next.abs() < F::INFINITY) & (g.abs() < F::INFINITY);
     let finite = new.iter().fold(sound, |all, s| all & (s.abs() < F::INFINITY));
@@ -623,11 +633,12 @@ fn run_block<R: Rule<S>, F: Float, const S: usize>(
     ok
 }
 
-/// θ ← sign(θ)·max(|θ| − metric·l1, 0): the proximal step of l1·|θ| in the rule's own metric, where `moved` is not 0.
+/// θ ← sign(θ)·max(|θ| − metric·l1, 0)/(1 + metric·l2): the proximal step of l1·|θ| + l2/2·θ² in the rule's own metric, where
+/// `moved` is not 0.
 #[inline(always)]
 fn shrink<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
-    l1: F,
+    by: (F, F),
     theta: &mut [F],
     moved: &[F],
     state: &[&mut [F]; S],
@@ -638,8 +649,7 @@ fn shrink<R: Rule<S>, F: Float, const S: usize>(
             let rows = theta.iter_mut().zip(moved)$(.zip($s.iter()))*;
             for zipped!(@ (theta, moved) $($s)*) in rows {
                 let held: [F; _] = [$(*$s),*];
-                let by = R::metric(coef, std::array::from_fn(|k| held[k])) * l1;
-                *theta = shrunk(*theta, by, *moved);
+                *theta = shrunk(*theta, R::metric(coef, std::array::from_fn(|k| held[k])), by, *moved);
             }
         }};
         (@ $inner:tt) => { $inner };
@@ -647,8 +657,8 @@ fn shrink<R: Rule<S>, F: Float, const S: usize>(
     }
     match S {
         0 => {
-            let by = R::metric(coef, std::array::from_fn(|_| unreachable!("no slots"))) * l1;
-            theta.iter_mut().zip(moved).for_each(|(t, &moved)| *t = shrunk(*t, by, moved));
+            let metric = R::metric(coef, std::array::from_fn(|_| unreachable!("no slots")));
+            theta.iter_mut().zip(moved).for_each(|(t, &moved)| *t = shrunk(*t, metric, by, moved));
         }
         1 => zipped!(s0 0),
         2 => zipped!(s0 0, s1 1),
@@ -659,10 +669,8 @@ fn shrink<R: Rule<S>, F: Float, const S: usize>(
 }
 
 #[inline(always)]
-fn shrunk<F: Float>(theta: F, by: F, moved: F) -> F {
-    let size = (theta.abs() - by).at_least(F::zero());
-    let signed = F::select(theta < F::zero(), -size, size);
-    F::select(F::zero().lt(moved), signed, theta)
+fn shrunk<F: Float>(theta: F, metric: F, (l1, l2): (F, F), moved: F) -> F {
+    F::select(F::zero().lt(moved), proximal(theta, metric, l1, l2), theta)
 }
 
 /// Moves an averaged copy by `share` of its distance to θ; where it is NaN it starts there.

@@ -8,7 +8,7 @@ use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
 use crate::rows::ByRow;
 use crate::rule::{Rule, When};
-use crate::trace::Trace;
+use crate::trace::{Setting, Tracer};
 
 /// A rule over the tensors of a chain.
 pub(crate) struct Elementwise<R: Rule<S>, F: Float, const S: usize> {
@@ -34,8 +34,11 @@ impl<R: Rule<S>, F: Float, const S: usize> Method<F> for Elementwise<R, F, S>
 where
     R::With<f64>: Send,
 {
-    fn trace(&self) -> Option<Trace> {
-        Some(Trace::of::<R, S>())
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, true);
+        let (coef, u, new) = page.rule::<R, S>();
+        page.move_by(u, setting);
+        page.shrink(R::metric(&coef, new), setting.terms);
     }
 
     fn elementwise(&self) -> bool {
@@ -52,7 +55,7 @@ where
 
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let around: Vec<_> = step.parts.iter().map(|p| step.around(p.tensor)).collect();
-        if !R::PROXIMAL && around.iter().any(|a| a.l1 > 0.0) {
+        if !R::PROXIMAL && around.iter().any(|a| a.l1 > 0.0 || a.l2 > 0.0) {
             return Err(StepError::NoProximal { rule: R::NAME });
         }
         let when = When { t: step.t as f64, lr: step.lr };

@@ -106,6 +106,17 @@ impl<'a, F> View<'a, F> {
     }
 }
 
+impl<F: Float> View<'_, F> {
+    /// The numbers at these places become 0.
+    pub(crate) fn zero_at(&mut self, places: &[usize]) {
+        match self {
+            Self::Own(x) => places.iter().for_each(|&i| x[i] = F::zero()),
+            Self::Bf16(x) => places.iter().for_each(|&i| x[i] = 0),
+            Self::Block8 { codes, .. } => places.iter().for_each(|&i| codes[i] = 0),
+        }
+    }
+}
+
 /// Where random bits for rounding come from: a key of seed, step and buffer, and the number's place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dice {

@@ -23,6 +23,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
+mod arithmetic;
 mod assembled;
 pub mod chain;
 mod driver;
@@ -49,9 +51,9 @@ mod whole;
 pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
 pub use format::{Format, View};
 pub use groups::GroupError;
-pub use plan::{Group, Plan, Setup};
+pub use plan::{Formula, Group, Plan, Setup};
 pub use rows::{HISTORY, RowError, RowGrad, RowMode, RowOptimizer};
 pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};
 pub use schedule::{Horizon, Schedule};
 pub use stepper::{Evaluate, Stepper, StepperBuilder, StepperError, TensorMut};
-pub use trace::Trace;
+pub use trace::{Line, Trace};

@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
-use thalweg_core::{At, Float, Layout, Memory, Needs, Oracle, StepError, Tensor, Threads, Total};
+use thalweg_core::{At, Float, Layout, Memory, Needs, Oracle, Penalty, StepError, Tensor, Threads, Total};
 
+use crate::arithmetic::{coupled, limited};
+use crate::chain::penalty::Terms;
 use crate::driver::{Around, Gradient};
 use crate::format::View;
 use crate::rows::ByRow;
-use crate::trace::Trace;
+use crate::rule::Scalar;
+use crate::trace::{Setting, Tracer};
 
 /// A tensor of a chain at a step.
 #[derive(Debug)]
@@ -78,14 +81,15 @@ pub enum Decay {
 }
 
 impl Decay {
-    /// What θ and the update are multiplied by when they are added, at this rate and λ.
-    pub(crate) fn factors(self, lr: f64, decay: f64) -> (f64, f64) {
+    /// What θ and the update are multiplied by when they are added, at this rate, the rule's λ and that of a decoupled penalty.
+    pub(crate) fn factors<X: Scalar>(self, lr: X, decay: X, beside: X) -> (X, X) {
+        let one = X::one();
         match self {
-            Self::Coupled => (1.0, 1.0),
-            Self::Decoupled => (1.0 - lr * decay, 1.0),
+            Self::Coupled => (one - lr * beside, one),
+            Self::Decoupled => (one - lr * (decay + beside), one),
             Self::Proximal | Self::DecoupledOrProximal => {
-                let shrunk = 1.0 / (1.0 + lr * decay);
-                (shrunk, shrunk)
+                let shrunk = one / (one + lr * decay);
+                (shrunk * (one - lr * beside), shrunk)
             }
         }
     }
@@ -107,6 +111,8 @@ pub(crate) struct Step<'s, 'a, F: Float> {
     pub decay: (f64, Decay),
     /// Whether it reaches biases.
     pub decay_biases: bool,
+    /// The chain's own penalties, but for what is in the objective's: coupled l2 and proximal l1.
+    pub terms: Terms,
     /// The share by which [`Part::average`] moves to the new θ.
     pub average: f64,
     /// The tensors of the chain.
@@ -131,16 +137,18 @@ impl<F: Float> Step<'_, '_, F> {
         let weight = tensor.kind.is_penalised();
         let (decay, how) = self.decay;
         let decay = if weight || self.decay_biases { decay } else { 0.0 };
-        let (l1, l2) = if weight { (self.at.penalty.l1, self.at.penalty.l2) } else { (0.0, 0.0) };
+        let (penalty, terms) =
+            if weight { (self.at.penalty, self.terms) } else { (Penalty::default(), Terms::default()) };
         let coupled = how == Decay::Coupled;
-        let (keep, moved) = how.factors(self.lr, decay);
+        let (keep, moved) = how.factors(self.lr, decay, terms.decoupled.l2);
         Around {
             scale: self.scale,
             clip: self.limit,
-            decay: l2 + if coupled { decay } else { 0.0 },
+            decay: penalty.l2 + if coupled { decay } else { 0.0 },
             keep,
             moved,
-            l1,
+            l1: penalty.l1,
+            l2: terms.proximal.l2,
             average: self.average,
         }
     }
@@ -155,9 +163,9 @@ impl<F: Float> Step<'_, '_, F> {
     }
 
     /// For methods that take plain gradients: makes them means in place (scale, limit, coupled decay and the l2 penalty), and
-    /// shrinks θ by decoupled decay. Refuses an l1 penalty. Afterwards [`Step::scale`] is 1 and [`Step::limit`] ∞.
+    /// shrinks θ by decoupled decay. Refuses a proximal penalty. Afterwards [`Step::scale`] is 1 and [`Step::limit`] ∞.
     pub fn settle(&mut self, rule: &'static str) -> Result<(), StepError> {
-        if self.at.penalty.l1 > 0.0 {
+        if self.at.penalty.l1 > 0.0 || self.terms.proximal.l2 > 0.0 {
             return Err(StepError::NoProximal { rule });
         }
         let around: Vec<Around> = self.parts.iter().map(|p| self.around(p.tensor)).collect();
@@ -170,8 +178,7 @@ impl<F: Float> Step<'_, '_, F> {
             }
             crate::vector::each(self.threads, theta, grad, |theta, grad| {
                 for (t, g) in theta.iter_mut().zip(grad) {
-                    let cut = (*g * scale).at_most(clip).at_least(-clip) + F::zero() * *g;
-                    *g = cut + decay * *t;
+                    *g = coupled(limited(*g, scale, clip), decay, *t);
                     *t = *t * keep;
                 }
             });
@@ -205,10 +212,9 @@ pub(crate) trait Method<F: Float>: Send {
     fn finds_rate(&self) -> bool {
         false
     }
-    /// The formula, where it is a rule's that works coordinate by coordinate.
-    fn trace(&self) -> Option<Trace> {
-        None
-    }
+    /// Writes down its formula: runs the code of its loops on symbols, and says in words what it does between them. The gradient is
+    /// cut already; what is decoupled but not in the driver's sweep comes behind.
+    fn trace(&self, page: &mut Tracer, setting: &Setting);
     /// Whether it can take an l1 penalty.
     fn proximal(&self) -> bool {
         false

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use thalweg_core::expr::{self, Branch, Call, Duration, ExprError, Span, Value};
 use thalweg_core::hyper::{self, Hyper};
 use thalweg_core::suggest::nearest;
-use thalweg_core::{Layout, Needs, Optimizer, Penalty, Tensor, Threads};
+use thalweg_core::{Layout, Needs, Optimizer, Real, Tensor, Threads};
 
+use crate::arithmetic::limited;
 use crate::assembled::{self, Assembled, Early};
 use crate::chain::accumulate::Accumulate;
+use crate::chain::clip;
+use crate::chain::penalty::{Terms, is_some};
 use crate::chain::swa::Swa;
 use crate::chain::{Make, STAGES, Stage};
 use crate::format::Format;
 use crate::groups::{self, GroupError};
 use crate::guard::Wishes;
 use crate::method::{After, Decay};
-use crate::rules::{ALIASES, ALL, Build, Entry, Kind, Room, Values};
+use crate::rules::{ALIASES, ALL, Build, Entry, Grown, Kind, Rest, Room, Values};
 use crate::schedule::{Horizon, Schedule};
-use crate::trace::Trace;
+use crate::trace::{Setting, Symbol, Trace, Tracer};
 
 /// What a [`Plan`] is built with.
 #[derive(Clone, Debug)]
@@ -220,15 +223,15 @@ impl Plan {
             let name = pattern.clone().unwrap_or_else(|| "all".into());
             if let Some(rest) = &chain.entry.rest {
                 // A rule for some tensors only: the others get the rule that goes with it.
-                let others: Vec<usize> =
-                    tensors.iter().copied().filter(|&i| !(rest.takes)(&layout.tensors()[i])).collect();
+                let without = |takes: fn(&Tensor) -> bool| -> Vec<usize> {
+                    tensors.iter().copied().filter(|&i| !takes(&layout.tensors()[i])).collect()
+                };
+                let others = without(if pattern.is_none() { rest.takes } else { rest.works });
                 if pattern.is_none() {
                     tensors.retain(|i| !others.contains(i));
                     if !others.is_empty() {
-                        let mut other = ChainPlan::parse(rest.expression);
-                        other.lr = chain.lr.clone().map(|lr| lr.scaled(rest.lr));
-                        other.stages.clone_from(&chain.stages);
-                        lots.push(Lot { group: format!("{name} others"), tensors: others, chain: other });
+                        let chain = chain.for_others(rest);
+                        lots.push(Lot { group: format!("{name} others"), tensors: others, chain });
                     }
                 } else if let Some(&i) = others.first() {
                     let tensor = layout.tensors()[i].name.clone();
@@ -268,12 +271,36 @@ impl Plan {
         Ok(all)
     }
 
-    /// The formula of the (first) rule, traced from the code that runs; `None` for rules that look at more than a coordinate.
-    pub fn trace(&self) -> Option<Trace> {
-        let layout = Layout::builder().build();
-        let chain =
-            self.first().build::<f64>(String::new(), &[], &Arc::new(layout), Setup::default().horizon, 0);
-        chain.method.trace()
+    /// The formula of the (first) chain, traced from the code that runs.
+    pub fn trace(&self) -> Trace {
+        self.first().trace()
+    }
+
+    /// The formulas of all chains, in the order of phases and groups. A rule that leaves some tensors to another one is followed by
+    /// that, as the group `others`.
+    pub fn formulas(&self) -> Vec<Formula> {
+        let mut all = Vec::new();
+        for phase in &self.phases {
+            for (pattern, chain) in &phase.groups {
+                let one = |group: Option<String>, chain: &ChainPlan| Formula {
+                    until: phase.until,
+                    group,
+                    chain: chain.to_string(),
+                    trace: chain.trace(),
+                };
+                all.push(one(pattern.clone(), chain));
+                if let (None, Some(rest)) = (pattern, &chain.entry.rest) {
+                    all.push(one(Some("others".into()), &chain.for_others(rest)));
+                }
+            }
+        }
+        all
+    }
+
+    /// The memory of the (first) rule where it grows with the run.
+    pub fn grown_memory(&self) -> Option<Grown> {
+        let ChainPlan { entry, values, .. } = self.first();
+        entry.memory.map(|of| of(&Values { hyper: entry.hyper, values }))
     }
 
     /// Whether every rule can take an l1 penalty by a proximal step.
@@ -293,8 +320,7 @@ impl Plan {
 
     /// All chains, over no tensors.
     fn everything(&self) -> impl Iterator<Item = assembled::Chain<f64>> {
-        let layout = Arc::new(Layout::builder().build());
-        self.all().map(move |chain| chain.build(String::new(), &[], &layout, Setup::default().horizon, 0))
+        self.all().map(ChainPlan::bare)
     }
 
     /// Bytes of memory that the optimizer keeps over this layout.
@@ -376,7 +402,63 @@ pub struct Group {
     pub chain: String,
 }
 
+/// A row of [`Plan::formulas`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Formula {
+    /// The end of its phase, if it is not the last.
+    pub until: Option<Duration>,
+    /// The pattern; none for the only chain.
+    pub group: Option<String>,
+    /// The chain.
+    pub chain: String,
+    /// What it does in a step.
+    pub trace: Trace,
+}
+
 impl ChainPlan {
+    /// The chain for the tensors that its rule does not take.
+    fn for_others(&self, rest: &Rest) -> Self {
+        let mut other = Self::parse(rest.expression);
+        other.lr = self.lr.clone().map(|lr| lr.scaled(rest.lr));
+        other.stages.clone_from(&self.stages);
+        other
+    }
+
+    /// What a step does, from the gradient to θ.
+    fn trace(&self) -> Trace {
+        let chain = self.bare();
+        let (decay, how) = chain.decay;
+        let setting = Setting { decay: (decay > 0.0).then_some(how), terms: chain.terms };
+        let mut page = Tracer::new();
+        let (mut scale, mut limit): (Symbol, Option<Symbol>) = (Symbol::one(), None);
+        for (stage, _) in self.stages.iter().filter(|(s, _)| s.before) {
+            match stage.make {
+                Make::Clip => {
+                    let factor = clip::factor(page.scalar("‖g‖"), page.scalar("max_norm"));
+                    scale = page.name("c", factor);
+                    limit = limit.map(|limit| limit * scale);
+                }
+                Make::ClipValue => limit = Some(page.scalar("clip_value")),
+                Make::Penalty(_) => {}
+                _ => page.say(format!("{}: {}", stage.name, stage.summary)),
+            }
+        }
+        let limit = limit.unwrap_or(Symbol::from_f64(f64::INFINITY));
+        page.change_g(limited(page.g(), scale, limit));
+        chain.method.trace(&mut page, &setting);
+        page.shrink_beside(setting.terms, !chain.method.elementwise());
+        for (stage, _) in self.stages.iter().filter(|(s, _)| !s.before) {
+            page.say(format!("{}: {}", stage.name, stage.summary));
+        }
+        page.done()
+    }
+
+    /// The chain over no tensors.
+    fn bare(&self) -> assembled::Chain<f64> {
+        let layout = Arc::new(Layout::builder().build());
+        self.build(String::new(), &[], &layout, Setup::default().horizon, 0)
+    }
+
     fn read(calls: &[Call], source: &str) -> Result<Self, ExprError> {
         let mut plan: Option<Self> = None;
         let mut stages: Vec<(&'static Stage, Vec<f64>)> = Vec::new();
@@ -408,9 +490,49 @@ impl ChainPlan {
             }
         }
         match plan {
-            Some(plan) => Ok(Self { stages, ..plan }),
+            Some(plan) => {
+                let plan = Self { stages, ..plan };
+                plan.check_penalties(calls, source)?;
+                Ok(plan)
+            }
             None => Err(ExprError::new(source, whole(source), "a chain needs a rule, as in clip(1) | adam")),
         }
+    }
+
+    /// Refuses penalties that act in a way that the rule does not bear.
+    fn check_penalties(&self, calls: &[Call], source: &str) -> Result<(), ExprError> {
+        let rule = self.entry.name;
+        for (stage, values) in &self.stages {
+            let Make::Penalty(of) = &stage.make else { continue };
+            let terms = of(&Values { hyper: stage.hyper, values });
+            let why = match self.entry {
+                Entry { undecoupled: Some(why), .. } if is_some(terms.decoupled) => *why,
+                Entry { unsigned: Some(why), .. } if terms.coupled.l1 > 0.0 => *why,
+                _ if is_some(terms.proximal) && !self.is_proximal() => {
+                    "has no proximal step, which takes a rule whose step size each coordinate knows, as sgd or adam"
+                }
+                _ => continue,
+            };
+            let at = calls.iter().find(|c| c.name == stage.name).map_or(whole(source), |c| c.span);
+            let others: Vec<&str> = ["coupled", "decoupled"]
+                .into_iter()
+                .filter(|&way| match way {
+                    "coupled" => self.entry.unsigned.is_none() || stage.name == "l2",
+                    _ => self.entry.undecoupled.is_none(),
+                })
+                .collect();
+            let error = ExprError::new(source, at, format!("{rule} {why}"));
+            return Err(match &others[..] {
+                [] => error,
+                ways => error.help(format!("it takes by={}", ways.join(" or by="))),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the rule can take a penalty by a proximal step.
+    fn is_proximal(&self) -> bool {
+        self.bare().method.proximal()
     }
 
     /// A chain that stands in the registry.
@@ -483,7 +605,7 @@ impl ChainPlan {
         let list: Vec<&Tensor> = tensors.iter().map(|&i| &layout.tensors()[i]).collect();
         let decay = self.entry.hyper.iter().position(|h| h.name == "weight_decay");
         let (mut early, mut late, mut ema) = (Vec::<Early<F>>::new(), Vec::<Box<dyn After<F>>>::new(), None);
-        let (mut penalty, mut wishes) = (Penalty::default(), Wishes::default());
+        let (mut terms, mut wishes) = (Terms::default(), Wishes::default());
         let waits =
             self.stages.iter().find(|(s, _)| matches!(s.make, Make::Accumulate)).map(|(_, v)| v[0] as u64);
         let rare = |steps: u64| steps.div_ceil(waits.unwrap_or(1));
@@ -494,10 +616,7 @@ impl ChainPlan {
                 Make::ClipValue => early.push(Early::ClipValue(values[0])),
                 Make::Ema => ema = Some(values[0]),
                 Make::Accumulate => {}
-                Make::Penalty(of) => {
-                    let more = of(&named);
-                    penalty = Penalty { l1: penalty.l1 + more.l1, l2: penalty.l2 + more.l2 };
-                }
+                Make::Penalty(of) => terms = terms.and(of(&named)),
                 Make::LossScale => wishes.scale = Some([values[0], values[1], values[2], values[3]]),
                 Make::Skip => wishes.skip = Some(values[0] as u64),
                 Make::Rollback => wishes.rollback = Some((values[0] as u64, values[1])),
@@ -519,7 +638,7 @@ impl ChainPlan {
             from,
             decay: (decay.map_or(0.0, |i| self.values[i]), self.decay()),
             accumulate: waits.map(|n| Accumulate::new(n, &list)),
-            penalty,
+            terms,
             wishes,
             early,
             method: self.entry.build(&self.values, &Room { tensors: &list, format: self.format }),

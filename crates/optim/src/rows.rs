@@ -300,6 +300,9 @@ impl<F: Build> RowOptimizer<F> {
                 "of the stages around a rule only clip, clip_value, penalties and ema go with it",
             ));
         }
+        if chain.terms.passes() {
+            return Err(no("l1 goes with it by a proximal step alone"));
+        }
         let mut blocks = false;
         chain.method.visit_state(&[&layout.tensors()[0]], &mut |_, memory| {
             blocks |= matches!(memory, Memory::U8(_));
@@ -321,7 +324,7 @@ impl<F: Build> RowOptimizer<F> {
             rows,
             width,
             layout,
-            penalty: chain.penalty,
+            penalty: Penalty { l1: chain.terms.proximal.l1, l2: chain.terms.coupled.l2 },
             chain,
             calls: 0,
             last: vec![0; if exact { rows } else { 0 }],
@@ -336,8 +339,8 @@ impl<F: Build> RowOptimizer<F> {
     /// What the objective adds to the mean loss, beside the expression's own penalties.
     #[must_use]
     pub fn penalty(mut self, penalty: Penalty) -> Self {
-        let own = self.chain.penalty;
-        self.penalty = Penalty { l1: own.l1 + penalty.l1, l2: own.l2 + penalty.l2 };
+        let own = self.chain.terms;
+        self.penalty = Penalty { l1: own.proximal.l1 + penalty.l1, l2: own.coupled.l2 + penalty.l2 };
         self
     }
 
@@ -568,12 +571,13 @@ impl<F: Build> RowOptimizer<F> {
     fn around(&self, lr: f64) -> Around {
         let (decay, how) = self.chain.decay;
         let coupled = how == Decay::Coupled;
-        let (keep, moved) = how.factors(lr, decay);
+        let (keep, moved) = how.factors(lr, decay, self.chain.terms.decoupled.l2);
         Around {
             decay: self.penalty.l2 + if coupled { decay } else { 0.0 },
             keep,
             moved,
             l1: self.penalty.l1,
+            l2: self.chain.terms.proximal.l2,
             average: self.chain.ema.map_or(0.0, |decay| 1.0 - decay),
             ..Around::NOTHING
         }

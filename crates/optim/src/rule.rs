@@ -9,6 +9,10 @@ use thalweg_core::hyper::Hyper;
 pub trait Scalar: Real + Debug {
     /// selfʸ.
     fn pow(self, y: Self) -> Self;
+    /// Whether a number that is not negative is 0; false for NaN.
+    fn is_zero(self) -> Self::Mask {
+        self.lt(Self::from_f64(f64::from_bits(1)))
+    }
 }
 
 impl Scalar for f64 {

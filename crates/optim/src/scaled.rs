@@ -1,25 +1,28 @@
 //! [`Scaled`]: an elementwise rule that meets each tensor's gradient multiplied by a factor of that tensor, as LARS and NovoGrad.
 
-use thalweg_core::{Float, Memory, StepError, Tensor};
+use thalweg_core::{Float, Memory, Real, StepError, Tensor};
 
+use crate::arithmetic::{added, coupled, limited};
 use crate::driver::{Around, Span, Sweep, norm, sweep};
 use crate::format::Format;
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
-use crate::rule::{Rule, When};
+use crate::rule::{Rule, Scalar, When};
+use crate::rules::Values;
 use crate::tensorwise::first_bad;
+use crate::trace::{Setting, Symbol, Tracer};
 
 /// What a factor is computed from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct Sizes<X = f64> {
     /// The number of the step: 1, 2, …
-    pub t: u64,
+    pub t: X,
     /// ‖g‖₂ of the tensor's mean gradient.
-    pub g: f64,
+    pub g: X,
     /// ‖θ‖₂.
-    pub theta: f64,
+    pub theta: X,
     /// λ of the tensor.
-    pub decay: f64,
+    pub decay: X,
 }
 
 /// A factor of a tensor's gradient.
@@ -28,13 +31,18 @@ pub(crate) trait Factor: Send {
     const NAME: &'static str;
     /// The number that is remembered for each tensor, if there is one.
     const MEMORY: Option<&'static str>;
-    /// The factor of g, and that of θ which is added to it then; `memory` is brought up to date.
-    fn factor(&self, sizes: Sizes, memory: &mut f64) -> (f64, f64);
+    /// The hyperparameters that it takes.
+    const HYPER: [&'static str; 2];
+    /// The names of the rule's hyperparameters, where they have another here.
+    const RENAMED: &'static [(&'static str, &'static str)];
+    /// The factor of g, and that of θ which is added to it then, and the new memory.
+    fn factor<X: Scalar>(hyper: [X; 2], sizes: Sizes<X>, memory: X) -> (X, X, X);
 }
 
 /// `R` on gradients that `X` multiplies.
 pub(crate) struct Scaled<X, R: Rule<S>, F: Float, const S: usize> {
-    factor: X,
+    hyper: [f64; 2],
+    factor: std::marker::PhantomData<X>,
     with: R::With<f64>,
     /// A factor of the learning rate.
     share: f64,
@@ -43,9 +51,10 @@ pub(crate) struct Scaled<X, R: Rule<S>, F: Float, const S: usize> {
 }
 
 impl<X: Factor, R: Rule<S>, F: Float, const S: usize> Scaled<X, R, F, S> {
-    pub fn new(factor: X, rule: R, share: f64, tensors: &[&Tensor]) -> Self {
+    pub fn new(values: &Values<'_>, rule: R, share: f64, tensors: &[&Tensor]) -> Self {
         Self {
-            factor,
+            hyper: X::HYPER.map(|name| values.get(name)),
+            factor: std::marker::PhantomData,
             with: R::with(&rule.values()),
             share,
             slots: std::array::from_fn(|k| Kept::new(R::STATE[k], rule.initial(k), Format::Own, tensors)),
@@ -58,6 +67,33 @@ impl<X: Factor, R: Rule<S>, F: Float, const S: usize> Method<F> for Scaled<X, R,
 where
     R::With<f64>: Send,
 {
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        page.say("‖g‖, ‖θ‖: the norms of one tensor's gradient and parameters");
+        let [t, g, theta] = ["t", "‖g‖", "‖θ‖"].map(|name| page.scalar(name));
+        let sizes = Sizes { t, g, theta, decay: setting.decay() };
+        let memory = X::MEMORY.map_or(Symbol::zero(), |name| page.scalar(name));
+        let (scale, decay, new) = X::factor(X::HYPER.map(|name| page.scalar(name)), sizes, memory);
+        if let Some(name) = X::MEMORY {
+            page.assign(name, memory, new);
+        }
+        let scale = page.name("r", scale);
+        page.change_g(coupled(
+            limited(page.g(), scale, Symbol::from_f64(f64::INFINITY)),
+            decay,
+            page.theta(),
+        ));
+        let share = if self.share == 1.0 { Symbol::one() } else { Symbol::one() - page.scalar("dampening") };
+        let mut set: Vec<(&str, Symbol)> =
+            X::RENAMED.iter().map(|&(name, here)| (name, page.scalar(here))).collect();
+        // What is damped is the rate: the rule itself is not.
+        set.push(("dampening", Symbol::zero()));
+        let when = When { t, lr: page.lr() * share };
+        let (_, u, _) = page.rule_at::<R, S>(when, &set);
+        let one = Symbol::one();
+        page.step_to(added(page.theta(), u, one, one));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decays = step.take_decay();
         step.settle(X::NAME)?;
@@ -70,9 +106,8 @@ where
             let state = views.each_mut().map(|v| v.next().expect("one view for each tensor"));
             let (theta, g) = part.both();
             let size = |x: &[F]| norm(&[x], f64::INFINITY, how.threads);
-            let sizes = Sizes { t: step.t, g: size(g), theta: size(theta), decay };
-            let mut new = *memory;
-            let (scale, decay) = self.factor.factor(sizes, &mut new);
+            let sizes = Sizes { t: step.t as f64, g: size(g), theta: size(theta), decay };
+            let (scale, decay, new) = X::factor(self.hyper, sizes, *memory);
             if !(scale.is_finite() && decay.is_finite() && new.is_finite()) {
                 done.bad.get_or_insert((part.index, first_bad(part.grad())));
                 part.grad().fill(F::zero());

@@ -50,6 +50,24 @@ pub enum StepperError {
         /// Its axes.
         axes: Vec<&'static str>,
     },
+    /// A mask is for a tensor that is not there.
+    #[error("there is no tensor {name:?} to mask; there are {tensors}")]
+    NoTensor {
+        /// The name.
+        name: String,
+        /// The names of all tensors.
+        tensors: String,
+    },
+    /// A mask is not as long as its tensor.
+    #[error("the mask of {name:?} has {found} numbers where the tensor has {expected}")]
+    Mask {
+        /// The tensor's name.
+        name: String,
+        /// Its length.
+        expected: usize,
+        /// The mask's.
+        found: usize,
+    },
     /// A schedule or a phase goes by the length of the run, which is not known.
     #[error(
         "{expression} depends on the length of the run: say it, as in \
@@ -170,6 +188,8 @@ struct Built<F: Build> {
     grads: Vec<Option<Buffer<F>>>,
     /// θ in one buffer, where that is needed.
     flat: Option<Buffer<F>>,
+    /// The places in each tensor that stay 0.
+    masked: Vec<Vec<usize>>,
 }
 
 impl<F: Build> fmt::Debug for Stepper<F> {
@@ -202,6 +222,7 @@ struct Declared {
     axes: Vec<&'static str>,
     kind: Kind,
     master: bool,
+    head: bool,
 }
 
 impl<F: Build> StepperBuilder<F> {
@@ -226,8 +247,16 @@ impl<F: Build> StepperBuilder<F> {
         kind: Kind,
         master: bool,
     ) -> Self {
-        let tensor = Declared { name: name.into(), shape: shape.into(), axes: axes.into(), kind, master };
-        self.tensors.push(tensor);
+        let (name, shape, axes) = (name.into(), shape.into(), axes.into());
+        self.tensors.push(Declared { name, shape, axes, kind, master, head: false });
+        self
+    }
+
+    /// Says that the last tensor maps to the model's outputs: Muon alone leaves it to AdamW, and groups name it `head`.
+    pub fn head(mut self) -> Self {
+        if let Some(last) = self.tensors.last_mut() {
+            last.head = true;
+        }
         self
     }
 
@@ -286,10 +315,10 @@ impl<F: Build> StepperBuilder<F> {
             plan.assemble::<F>(&vector(1), &setup)?;
             None
         } else {
-            let layout = self
-                .tensors
-                .iter()
-                .fold(Layout::builder(), |builder, t| builder.tensor(&t.name, &t.shape, &t.axes, t.kind));
+            let layout = self.tensors.iter().fold(Layout::builder(), |builder, t| {
+                let builder = builder.tensor(&t.name, &t.shape, &t.axes, t.kind);
+                if t.head { builder.head() } else { builder }
+            });
             let masters: Vec<bool> = self.tensors.iter().map(|t| t.master).collect();
             Some(Built::new(&plan, &setup, &Arc::new(layout.build()), &masters)?)
         };
@@ -317,6 +346,7 @@ impl<F: Build> Built<F> {
             masters: layout.tensors().iter().zip(masters).map(master).collect(),
             grads: layout.tensors().iter().map(|_| None).collect(),
             flat: None,
+            masked: vec![vec![]; layout.tensors().len()],
         })
     }
 
@@ -354,6 +384,19 @@ impl<F: Build> Built<F> {
         }
     }
 
+    /// Masked coordinates of θ become 0.
+    fn zero_masked(&mut self, tensors: &mut [TensorMut<'_, F>]) {
+        for ((given, master), places) in tensors.iter_mut().zip(&mut self.masters).zip(&self.masked) {
+            given.theta.zero_at(places);
+            // One that is NaN has not begun.
+            if let Some(master) = master
+                && master.first().is_some_and(|x| !x.to_f64().is_nan())
+            {
+                View::Own(master).zero_at(places);
+            }
+        }
+    }
+
     fn step(
         &mut self,
         at: At,
@@ -377,6 +420,7 @@ impl<F: Build> Built<F> {
             total.loss = 0.0;
         }
         let (plain, rolls_back) = (assembled.reads_gradients(), assembled.rolls_back());
+        self.zero_masked(tensors);
         if rolls_back {
             self.gather(tensors);
             let flat = self.flat.as_ref().expect("it was just gathered");
@@ -384,8 +428,8 @@ impl<F: Build> Built<F> {
         }
         let layout = Arc::clone(&self.layout);
         let mut parts = Vec::with_capacity(tensors.len());
-        let rooms = self.masters.iter_mut().zip(&mut self.grads);
-        for ((index, tensor), (given, (master, room))) in
+        let rooms = self.masters.iter_mut().zip(&mut self.grads).zip(&self.masked);
+        for ((index, tensor), (given, ((master, room), masked))) in
             layout.tensors().iter().enumerate().zip(tensors.iter_mut().zip(rooms))
         {
             if let Some(master) = master
@@ -397,10 +441,12 @@ impl<F: Build> Built<F> {
                     View::Block8 { codes, scales, sign } => decode_block8(codes, scales, *sign, master),
                 }
             }
-            let grad = match &mut given.grad {
+            // What is masked has no gradient.
+            let free = masked.is_empty();
+            let mut grad = match &mut given.grad {
                 Gradient::Clear(grad) => Gradient::Clear(grad),
-                Gradient::Keep(grad) if elementwise => Gradient::Keep(grad),
-                Gradient::KeepBf16(grad) if elementwise && !plain => Gradient::KeepBf16(grad),
+                Gradient::Keep(grad) if elementwise && free => Gradient::Keep(grad),
+                Gradient::KeepBf16(grad) if elementwise && !plain && free => Gradient::KeepBf16(grad),
                 Gradient::Keep(grad) => {
                     let copy = room.get_or_insert_with(|| Buffer::zeros(tensor.len()));
                     copy.copy_from_slice(grad);
@@ -412,6 +458,9 @@ impl<F: Build> Built<F> {
                     Gradient::Clear(copy)
                 }
             };
+            if let Gradient::Clear(grad) = &mut grad {
+                masked.iter().for_each(|&i| grad[i] = F::zero());
+            }
             parts.push(Part {
                 index,
                 tensor,
@@ -432,6 +481,7 @@ impl<F: Build> Built<F> {
                 }
             }
         }
+        self.zero_masked(tensors);
         if report.non_finite.is_some() || report.skipped {
             for given in tensors {
                 if let Gradient::Clear(grad) = &mut given.grad {
@@ -589,6 +639,50 @@ impl<F: Build> Stepper<F> {
         }
         let weights = built.assembled.evaluated(flat);
         Ok(weights.map(|all| built.layout.tensors().iter().map(|t| &all[t.range()]).collect()))
+    }
+
+    /// Holds the coordinates of a tensor where `mask` is 0 at exactly 0 from now on, in θ, in its copy in full precision and in the
+    /// weights to evaluate, whatever the rule and its memory: for pruning. `None` frees the tensor. The only tensor of
+    /// [`Stepper::new`] is named `theta`, and a mask tells its length. A mask is no part of the state: set it again after
+    /// restoring.
+    ///
+    /// ```
+    /// let mut momentum = thalweg_optim::Stepper::<f64>::new("momentum(lr=0.1)")?;
+    /// momentum.set_mask("theta", Some(&[1.0, 0.0]))?;
+    /// let mut theta = [1.0, 2.0];
+    /// momentum.step(&mut theta, &[0.5, 0.5])?;
+    /// assert_eq!(theta, [0.95, 0.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that no tensor has, or a mask of another length.
+    pub fn set_mask(&mut self, tensor: &str, mask: Option<&[F]>) -> Result<(), StepperError> {
+        if let (None, "theta", Some(mask)) = (&self.built, tensor, mask) {
+            self.built = Some(Built::new(&self.plan, &self.setup, &vector(mask.len()), &[false])?);
+        }
+        let tensors = self.built.as_ref().map_or(&[][..], |built| built.layout.tensors());
+        let Some(nth) = tensors.iter().position(|t| t.name == tensor) else {
+            if self.built.is_none() && tensor == "theta" {
+                return Ok(());
+            }
+            let names: Vec<String> = tensors.iter().map(|t| format!("{:?}", t.name)).collect();
+            let tensors = if names.is_empty() { "\"theta\"".into() } else { names.join(", ") };
+            return Err(StepperError::NoTensor { name: tensor.into(), tensors });
+        };
+        let (expected, found) = (tensors[nth].len(), mask.map_or(tensors[nth].len(), <[F]>::len));
+        if found != expected {
+            return Err(StepperError::Mask { name: tensor.into(), expected, found });
+        }
+        let built = self.built.as_mut().expect("it has tensors");
+        let zeros =
+            mask.into_iter().flat_map(|mask| mask.iter().enumerate().filter(|(_, x)| **x == F::zero()));
+        built.masked[nth] = zeros.map(|(i, _)| i).collect();
+        let offsets = built.layout.tensors().iter().map(|t| t.offset);
+        let all = offsets.zip(&built.masked).flat_map(|(from, places)| places.iter().map(move |i| from + i));
+        let all: Vec<usize> = all.collect();
+        built.assembled.mask((!all.is_empty()).then_some(all));
+        Ok(())
     }
 
     /// Calls `callback` after each step from now on.

@@ -4,9 +4,11 @@
 //! coordinates, but here each of them rests on all others.
 
 use thalweg_core::gemm::{Mat, MatMut, gemm};
-use thalweg_core::{Buffer, Float, Memory, StepError, Tensor, Threads};
+use thalweg_core::{Buffer, Float, Memory, Real, StepError, Tensor, Threads};
 
+use crate::arithmetic::mixed;
 use crate::method::{Decay, Done, Method, Step};
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector;
 
 /// Where a step is.
@@ -43,6 +45,8 @@ pub(crate) trait TensorRule<F: Float>: Send {
 
     /// The memory of a tensor: the names of its slots, and how many numbers each has. All start at 0.
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)>;
+    /// Writes down what it makes of g, as [`Method::trace`] does: the update.
+    fn trace(&self, page: &mut Tracer) -> Symbol;
     /// Makes the gradient the update u, which the caller adds to θ, and brings the memory up to date. False: the tensor stays
     /// where it is at this step, decay or not.
     fn update(&mut self, now: Now<'_>, one: One<'_, F>) -> bool;
@@ -67,7 +71,23 @@ impl<F: Float, R: TensorRule<F>> Tensorwise<R, F> {
     }
 }
 
+/// θ + u, with what decay leaves of the old θ or of the new one.
+#[inline(always)]
+fn moved<F: Real>(theta: F, u: F, now_by: F, then_by: F) -> F {
+    (theta * now_by + u) * then_by
+}
+
 impl<F: Float, R: TensorRule<F>> Method<F> for Tensorwise<R, F> {
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        let decoupled = R::DECAY == Decay::Decoupled;
+        page.couple(setting, !decoupled);
+        let u = self.rule.trace(page);
+        let one = Symbol::one();
+        let keep = if decoupled { one - page.lr() * setting.decay() } else { one };
+        let (now_by, then_by) = if R::DECAY_LAST { (one, keep) } else { (keep, one) };
+        page.step_to(moved(page.theta(), u, now_by, then_by));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decoupled = R::DECAY == Decay::Decoupled;
         let decays = if decoupled { step.take_decay() } else { vec![0.0; step.parts.len()] };
@@ -87,7 +107,7 @@ impl<F: Float, R: TensorRule<F>> Method<F> for Tensorwise<R, F> {
                 let keep = F::from_f64(1.0 - now.lr * decay);
                 let (now_by, then_by) = if R::DECAY_LAST { (F::one(), keep) } else { (keep, F::one()) };
                 vector::each(now.threads, g, theta, |u, theta| {
-                    u.iter_mut().zip(theta).for_each(|(u, t)| *u = (*t * now_by + *u) * then_by);
+                    u.iter_mut().zip(theta).for_each(|(u, t)| *u = moved(*t, *u, now_by, then_by));
                 });
                 let sound = |x: &[F]| vector::finite(now.threads, x);
                 if !sound(g) {
@@ -130,7 +150,7 @@ pub(crate) fn first_bad<F: Float>(x: &[F]) -> usize {
 pub(crate) fn lean<F: Float>(threads: &Threads, beta: f64, m: &mut [F], g: &mut [F]) {
     let (old, new) = (F::from_f64(beta), F::from_f64(1.0 - beta));
     vector::each(threads, m, g, |m, g| {
-        m.iter_mut().zip(g).for_each(|(m, g)| *m = old * *m + new * *g);
+        m.iter_mut().zip(g).for_each(|(m, g)| *m = mixed(old, *m, new, *g));
     });
 }
 

@@ -52,6 +52,19 @@
 //! ```
 //!
 //! What no layer says, a [`Tape`](autodiff::Tape) does: write the forward pass in plain Rust, and the gradient follows.
+//!
+//! The optimizer alone, over slices of your own:
+//!
+//! ```
+//! use thalweg::prelude::*;
+//! let (mut theta, mut adam) = ([1.0f32, -2.0], Stepper::<f32>::new("adam(lr=0.01)")?);
+//! for _ in 0..1000 {
+//!     let grad = theta.map(|x| 2.0 * x); // of θ₀² + θ₁²
+//!     adam.step(&mut theta, &grad)?;
+//! }
+//! assert!(theta.iter().all(|x| x.abs() < 1e-3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub use thalweg_autodiff as autodiff;
 pub use thalweg_core as core;
@@ -70,6 +83,6 @@ pub mod prelude {
     pub use thalweg_models::linear::{Linear, Shape};
     pub use thalweg_models::losses::Loss;
     pub use thalweg_models::network::{Criterion, Input, ModelSpec, Network, Output};
-    pub use thalweg_optim::{Horizon, Plan, Rule, Schedule, Setup};
+    pub use thalweg_optim::{Horizon, Plan, Rule, Schedule, Setup, Stepper, TensorMut};
     pub use thalweg_train::{Event, FitOptions, Fitted, Observer, Stop, fit};
 }

@@ -16,6 +16,7 @@ use thalweg_models::linear::{Extremes, Linear, LinearError, Shape};
 use thalweg_models::losses::{self, Loss};
 use thalweg_models::network::ModelSpec;
 use thalweg_models::saved;
+use thalweg_optim::rules::Rate;
 use thalweg_optim::{Horizon, Plan, Schedule, Setup};
 
 use crate::event::Observer;
@@ -550,9 +551,7 @@ impl Prepared {
             && plan.is_single()
             && (self.job.plan.is_none() || self.job.lr.is_none())
             && !plan.finds_rate()
-            && !matches!(plan.entry().name, "sgd" | "asgd" | "adagrad" | "ftrl" | "adadelta" | "rprop")
-            && !matches!(plan.entry().name, "polyak" | "svrg" | "saga")
-            && !plan.entry().name.starts_with("schedulefree")
+            && plan.entry().falls
         {
             plan.fill_schedule(&cosine()?);
         }
@@ -560,11 +559,11 @@ impl Prepared {
             plan.fill_lr(lr);
         }
         if plan.lr_is_open() && plan.is_single() {
-            let lr = match plan.entry().name {
+            let lr = match plan.entry().rate {
                 _ if by_text => text::RATE,
                 _ if network => network_rate(&plan),
                 _ if plan.finds_rate() => plan.entry().lr,
-                "svrg" | "saga" => {
+                Rate::RowCurvature => {
                     let l = self.noisy_curvature()?;
                     notes.push(format!(
                         "learning rate 1/(3L) = {}: L = {} bounds the curvature of batches of {} rows",
@@ -574,7 +573,7 @@ impl Prepared {
                     ));
                     1.0 / (3.0 * l)
                 }
-                "sgd" | "asgd" | "polyak" | "schedulefree_sgd" => {
+                Rate::Curvature => {
                     let l = self.curvature()?.largest;
                     let count = self.loss.task() == losses::Task::Count;
                     let lr = if count { 0.5 / l } else { 1.0 / l };
@@ -586,11 +585,9 @@ impl Prepared {
                     ));
                     lr
                 }
-                "adagrad" | "ftrl" | "sm3" | "shampoo" => 0.5,
-                "rmsprop" | "yogi" | "rprop" | "adafactor" => 0.05,
-                name if name.starts_with("schedulefree") => 0.05,
-                _ if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
-                _ => plan.entry().lr,
+                Rate::Number(lr) => lr,
+                Rate::Scaled if plan.entry().lr < 5e-3 => 50.0 * plan.entry().lr,
+                Rate::Scaled => plan.entry().lr,
             };
             plan.fill_lr(lr);
         }
@@ -610,7 +607,8 @@ impl Prepared {
             notes.push(format!("frozen: {} ({count} parameters)", names.join(", ")));
         }
         let groups = plan.groups(&layout).map_err(|e| JobError::Setting(e.to_string()))?;
-        for group in groups.iter().filter(|_| groups.len() > 1) {
+        let told = groups.len() > 1 || groups.iter().any(|group| group.name != "all");
+        for group in groups.iter().filter(|_| told) {
             let until = group.until.map(|until| format!(", until {until}")).unwrap_or_default();
             notes.push(format!(
                 "group {}{until}: {} ({} parameters) by {}",
@@ -780,10 +778,7 @@ impl Prepared {
 
 /// A learning rate for networks: the library's default of the rule, and for plain descent one that most networks learn with.
 pub(crate) fn network_rate(plan: &Plan) -> f64 {
-    match plan.entry().name {
-        "sgd" | "asgd" | "polyak" | "schedulefree_sgd" => NETWORK_DESCENT,
-        _ => plan.entry().lr,
-    }
+    if plan.entry().rate == Rate::Curvature { NETWORK_DESCENT } else { plan.entry().lr }
 }
 
 /// Three significant digits.

@@ -13,6 +13,7 @@ use thalweg_optim::schedule::CURVES;
 mod bench;
 mod describe;
 mod page;
+mod prose;
 mod schedule;
 
 use crate::args;
@@ -60,14 +61,19 @@ pub fn run(args: &args::Optimizers) -> Result<(), Failure> {
 }
 
 fn hyper_json(hyper: &[Hyper]) -> Value {
+    let default = |h: &Hyper| match h.range.words().is_empty() {
+        true => json!(h.default),
+        false => json!(h.print(h.default)),
+    };
     hyper
         .iter()
-        .map(|h| json!({"name": h.name, "default": h.default, "range": h.range.to_string(), "doc": h.doc}))
+        .map(|h| json!({"name": h.name, "default": default(h), "range": h.range.to_string(), "doc": h.doc}))
         .collect()
 }
 
 fn entry_json(entry: &Entry) -> Value {
-    let mut document = json!({"name": entry.name, "summary": entry.summary, "source": entry.source, "lr": entry.lr, "hyper": hyper_json(entry.hyper)});
+    let mut document = json!({"name": entry.name, "summary": entry.summary, "source": entry.source, "about": entry.about,
+        "lr": entry.lr, "hyper": hyper_json(entry.hyper)});
     if let (Ok(plan), Some(fields)) = (Plan::parse(entry.name), document.as_object_mut())
         && let Value::Object(cost) = describe::trace_json(&plan)
     {
@@ -80,7 +86,7 @@ fn all() -> Value {
     json!({
         "optimizers": ALL.iter().map(|e| entry_json(e)).collect::<Vec<_>>(),
         "aliases": ALIASES.iter().map(|a| json!({"name": a.0, "stands_for": a.1, "summary": a.2})).collect::<Vec<_>>(),
-        "stages": STAGES.iter().map(|s| json!({"name": s.name, "summary": s.summary, "hyper": hyper_json(s.hyper)})).collect::<Vec<_>>(),
+        "stages": STAGES.iter().map(|s| json!({"name": s.name, "summary": s.summary, "about": s.about, "hyper": hyper_json(s.hyper)})).collect::<Vec<_>>(),
         "schedules": CURVES.iter().map(|c| schedule::json(c)).collect::<Vec<_>>(),
     })
 }
@@ -123,9 +129,42 @@ fn rows(title: &str, rows: impl Iterator<Item = (&'static str, String)>, text: &
     text.push('\n');
 }
 
+/// Names, values, defaults and ranges in lines that break between values.
+fn values(hyper: &[Hyper], text: &mut String) {
+    let one = |h: &Hyper| {
+        let default = if h.default.is_nan() { String::new() } else { format!("={}", h.print(h.default)) };
+        // A value's own blanks are no places to break a line.
+        format!("{}{default} {}", h.name, h.range).replace(' ', "\u{e000}")
+    };
+    let all = hyper.iter().map(one).collect::<Vec<_>>().join(", ");
+    for line in show::wrap(&all, show::width() - 6).lines() {
+        text.push_str(&format!("      {}\n", line.replace('\u{e000}', " ")));
+    }
+}
+
+/// Every rule with what it is for, its memory, its source and its values.
+fn rules(text: &mut String) {
+    let width = show::width();
+    let title = "Optimizers, with memory in numbers a parameter, source, and values as name=default range";
+    text.push_str(&format!("{}\n", show::wrap(title, width)));
+    for entry in ALL {
+        let lines = show::wrap(entry.summary, width - 22);
+        for (i, line) in lines.lines().enumerate() {
+            let name = if i == 0 { entry.name } else { "" };
+            text.push_str(&format!("  {name:18}  {line}\n"));
+        }
+        let memory = Plan::parse(entry.name).map_or(String::new(), |plan| describe::memory(&plan));
+        for line in show::wrap(&format!("memory {memory}; {}", entry.source), width - 6).lines() {
+            text.push_str(&format!("      {line}\n"));
+        }
+        values(&[&[describe::lr(entry)], entry.hyper].concat(), text);
+    }
+    text.push('\n');
+}
+
 fn list() -> String {
     let mut text = String::new();
-    rows("Optimizers", ALL.iter().map(|e| (e.name, e.summary.to_string())), &mut text);
+    rules(&mut text);
     rows("Short names", ALIASES.iter().map(|a| (a.0, format!("{}: {}", a.1, a.2))), &mut text);
     rows(
         "Around an optimizer, as in clip(1) | adam | ema(0.999)",

@@ -71,10 +71,46 @@ fn every_optimizer_is_listed_and_told() {
         }
     }
     assert!(list.lines().all(|l| l.chars().count() <= 80), "{list}");
+    // Each rule with its values, their defaults and ranges, its memory and its source.
+    let flat: String = list.split_whitespace().collect::<Vec<_>>().join(" ");
+    for rule in document["optimizers"].as_array().unwrap() {
+        let values = rule["hyper"].as_array().unwrap().iter();
+        let values = values.map(|h| format!("{}=", h["name"].as_str().unwrap()));
+        let source = rule["source"].as_str().unwrap().to_string();
+        for what in values.chain([source]) {
+            assert!(flat.contains(&what), "{what} of {} is not in {list}", rule["name"]);
+        }
+    }
+    assert_eq!(flat.matches(" lr=").count(), document["optimizers"].as_array().unwrap().len());
+    for what in [
+        "memory 2; Kingma & Ba 2015, Algorithm 1 lr=0.001 [0, ∞), beta1=0.9 [0, 1), beta2=0.999 [0, 1)",
+        "nesterov=false true or false",
+        "memory 202: 2·history_size + 2 once the history is full; Liu & Nocedal 1989",
+        "memory N + 1, a gradient for each of the N rows and their sum; Defazio, Bach",
+    ] {
+        assert!(flat.contains(what), "{what} is not in {list}");
+    }
     let adam = scene.ok("optimizers adam").out;
     for what in ["Kingma & Ba 2015", "beta1", "0.9", "[0, 1)", "1e-8", "weight_decay"] {
         assert!(adam.contains(what), "{what}: {adam}");
     }
+    // The text above a rule's code, links and all, without marks.
+    for what in [
+        "For almost everything",
+        "Memory: 2 numbers a parameter (m, v).",
+        "Keras adds ε = 1e-7",
+        "<https://arxiv.org/abs/1711.05101>",
+    ] {
+        let flat = adam.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(what), "{what}: {adam}");
+    }
+    assert!(!adam.contains('`') && !adam.contains("[Sgd]"), "{adam}");
+    let penalty = scene.ok("optimizers l1").out;
+    assert!(
+        penalty.contains("coupled, decoupled or proximal") && penalty.contains("soft(x, a)"),
+        "{penalty}"
+    );
+    assert_eq!(scene.json("optimizers l1 --json")["hyper"][1]["default"], "proximal");
     // Each one trains as it is.
     for name in names("optimizers").iter().chain(&names("aliases")) {
         let run = scene.json(&format!(
@@ -256,9 +292,50 @@ fn help_is_there_for_everything() {
 fn a_rule_shows_the_formula_that_runs() {
     let scene = Scene::new();
     let adam = scene.ok("optimizers adam").out;
-    for line in ["m ← beta1·m + (1 − beta1)·g", "Memory: m, v: 2 a parameter", "28 bytes in f32"] {
-        assert!(adam.contains(line), "{line} is not in\n{adam}");
+    let flat = adam.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in ["m ← beta1·m + (1 − beta1)·g", "Memory: m, v: 2 numbers a parameter", "28 bytes in f32"]
+    {
+        assert!(flat.contains(line), "{line} is not in\n{adam}");
     }
+    // What the driver does around the rule belongs to it.
+    let formula = |rule: &str| -> Vec<String> {
+        let trace = &scene.json(&format!("optimizers --json '{rule}'"))["trace"];
+        assert_eq!(trace["formula"].as_array().unwrap().len(), trace["traced"].as_array().unwrap().len());
+        trace["formula"].as_array().unwrap().iter().map(|l| l.as_str().unwrap().into()).collect()
+    };
+    let step = "lr/(1 − beta1^t)·m/(√(1/(1 − beta2^t)·v) + eps)";
+    assert_eq!(formula("adamw")[2], format!("θ ← θ·(1 − lr·weight_decay) − {step}"));
+    assert_eq!(formula("adam(weight_decay=0.1)")[0], "g ← g + weight_decay·θ");
+    assert_eq!(
+        formula("adan(weight_decay=0.1)").last().unwrap().matches("/(1 + lr·weight_decay)").count(),
+        2
+    );
+    assert_eq!(
+        formula("clip(1) | l1(0.1) | sgd(lr=1)"),
+        ["c ← min(max_norm/(‖g‖ + 1e-6), 1)", "g ← g·c", "θ ← θ − lr·g", "θ ← max(|θ| − lr·l1, 0)·sign(θ)"]
+    );
+    assert_eq!(formula("elastic(0.1, 0.1, by=coupled) | lamb")[..2], ["g ← g + l1·sign(θ)", "g ← g + l2·θ"]);
+    assert_eq!(
+        formula("l1(0.1, by=decoupled) | lamb | ema").last().unwrap(),
+        "ema: validates and saves θ̄ ← decay·θ̄ + (1 − decay)·θ in place of θ"
+    );
+    assert!(formula("l1(0.1, by=decoupled) | lamb").last().unwrap().starts_with("θ ← max(|θ| − lr·l1, 0)"));
+    // Every group has its formula, and the rule that Muon leaves the rest to.
+    for expression in ["'{ matrices: muon; rest: adamw }'", "muon"] {
+        let told = scene.ok(&format!("optimizers {expression}")).out;
+        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        for what in [
+            "X ← 3.4445·X + (−4.775·A + 2.0315·A·A)·X",
+            "θ ← θ·(1 − lr·weight_decay) − lr/(1 − beta1^t)·m",
+            "Group ",
+        ] {
+            assert!(flat.contains(what), "{what} is not in {told}");
+        }
+    }
+    let phases = scene.ok("optimizers 'adam until 60% then sgd(lr=0.1)'").out;
+    assert!(phases.contains("Group all, until 60%: adam(") && phases.contains("Group all: sgd("), "{phases}");
+    let words = scene.ok("optimizers lbfgs").out;
+    assert!(words.contains("Its formula is not traced"), "{words}");
     let plain = scene.json("optimizers --json sgd");
     assert_eq!(plain["trace"]["formula"], serde_json::json!(["θ ← θ − lr·g"]));
     let heavy = scene.json("optimizers --json sgd(momentum=0.9)");
@@ -266,14 +343,19 @@ fn a_rule_shows_the_formula_that_runs() {
     assert_eq!(heavy["numbers_per_parameter"], 1.0);
     scene.refuses("optimizers adma(lr=1)", 2, &["did you mean \"adam\""]);
     // Every formula names each piece of its memory and ends in θ.
+    let mut words = vec![];
     for rule in scene.json("optimizers --json")["optimizers"].as_array().unwrap() {
-        let Some(formula) = rule["trace"]["formula"].as_array() else { continue };
+        let formula = rule["trace"]["formula"].as_array().unwrap();
         let text: Vec<&str> = formula.iter().map(|l| l.as_str().unwrap()).collect();
-        assert!(text.last().unwrap().starts_with("θ ← "), "{text:?}");
+        assert!(text.iter().any(|l| l.starts_with("θ ← ")), "{text:?}");
+        if rule["trace"]["traced"].as_array().unwrap().iter().all(|t| t == false) {
+            words.push(rule["name"].as_str().unwrap().to_string());
+        }
         for slot in rule["trace"]["memory"].as_array().unwrap() {
             assert!(text.iter().any(|l| l.contains(slot.as_str().unwrap())), "{slot} is not in {text:?}");
         }
     }
+    assert_eq!(words, ["lbfgs"]);
 }
 
 #[test]
@@ -284,6 +366,61 @@ fn the_machine_is_measured() {
     assert_eq!((rows.len(), &rows[0]["rule"]), (1, &serde_json::json!("adam")));
     assert!(rows[0]["steps_per_second"].as_f64().unwrap() > 1.0);
     assert!(rows[0]["copy_bytes_per_second"].as_f64().unwrap() > 1e6);
+    // Every rule has a row: those that ask for more than a gradient get a quadratic to ask.
+    let found = scene.json("optimizers --bench --numbers 400 --threads 1 --json");
+    let rules = scene.json("optimizers --json")["optimizers"].as_array().unwrap().len();
+    let rows = found["rules"].as_array().unwrap();
+    assert_eq!(rows.len(), rules);
+    for row in rows {
+        let asks = ["lbfgs", "armijo", "svrg", "saga", "sophia"].contains(&row["rule"].as_str().unwrap());
+        assert_eq!(row["bytes"].is_null(), asks, "{row}");
+        assert!(row["seconds"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    let asked =
+        |name: &str| rows.iter().find(|r| r["rule"] == name).unwrap()["evaluations"].as_u64().unwrap();
+    assert!(asked("saga") == 4 && asked("svrg") >= 1 && asked("armijo") >= 1 && asked("adam") == 0);
+    let shown = scene.ok("optimizers muon --bench --numbers 400 --threads 1").out;
+    assert!(
+        shown.contains("copying at 400 numbers: ") && shown.contains("GB/s, read and written together"),
+        "{shown}"
+    );
+    assert!(shown.lines().any(|l| l.trim_start().starts_with("muon ") && l.contains('%')), "{shown}");
+    assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");
+    scene.refuses("optimizers clip --bench", 2, &["--bench measures rules", "\"clip\" is none"]);
+}
+
+/// Muon alone takes hidden matrices; the head, vectors and tables go to AdamW, and the command says so.
+#[test]
+fn muon_alone_leaves_the_head_to_adamw() {
+    let scene = Scene::new();
+    let fit = "fit data/wine.csv --target cultivar --out run --force --epochs 2 --optimizer muon";
+    let told = |rest: &str| {
+        let done = scene.ok(&format!("{fit} {rest}"));
+        let said = format!("{}{}", done.out, done.err);
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let network = told("--model 'mlp(16, 8)'");
+    for what in [
+        "group all others: 0.bias, 2.bias, 4.weight, 4.bias (51 parameters) by adamw(",
+        "group all: 0.weight, 2.weight (336 parameters) by muon(",
+    ] {
+        assert!(network.contains(what), "{what} is not in {network}");
+    }
+    let linear = told("");
+    assert!(linear.contains("group all others: weight, bias (42 parameters) by adamw("), "{linear}");
+    assert!(!linear.contains("by muon("), "{linear}");
+    // Named in a group, it takes what it works on.
+    let named = scene.ok(&fit.replace("--optimizer muon", "--optimizer '{ matrices: muon; rest: adamw }'"));
+    let flat = format!("{}{}", named.out, named.err).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("group matrices: weight (39 parameters) by muon("), "{flat}");
+    let hidden = scene.ok(&fit.replace(
+        "--optimizer muon",
+        "--model 'mlp(16)' --optimizer '{ hidden: muon; head: sgd; rest: adamw }'",
+    ));
+    let flat = format!("{}{}", hidden.out, hidden.err).split_whitespace().collect::<Vec<_>>().join(" ");
+    for what in ["group hidden: 0.weight (", "group head: 2.weight (", "group rest: 0.bias, 2.bias ("] {
+        assert!(flat.contains(what), "{what} is not in {flat}");
+    }
 }
 
 #[test]

@@ -123,6 +123,8 @@ pub struct Declare {
     /// How many tokens there are, while nobody has embedded them.
     tokens: Option<usize>,
     tensors: Vec<(Declared, Kind, Init)>,
+    /// The tensors that map to the network's outputs.
+    heads: Vec<Place>,
     /// Numbers so far.
     count: usize,
     statistics: Vec<(Declared, Init)>,
@@ -147,6 +149,7 @@ impl Declare {
             prefix: String::new(),
             tokens: None,
             tensors: Vec::new(),
+            heads: Vec::new(),
             count: 0,
             statistics: Vec::new(),
             multiply_adds: 0,
@@ -184,6 +187,10 @@ impl Declare {
         self.tensors.push((declared, kind, init));
         let nth = self.tensors.len() - 1;
         Ok(Place(self.places.get(nth).copied().unwrap_or(nth)))
+    }
+    /// Says that a tensor maps to the network's outputs.
+    pub fn head(&mut self, place: Place) {
+        self.heads.push(place);
     }
     /// Declares numbers that are kept beside the parameters. The place is one among the statistics.
     pub fn statistic(&mut self, name: &str, len: usize, init: Init) -> Place {
@@ -247,6 +254,9 @@ impl Declare {
                 layout = layout.frozen();
             }
             layout = layout.tensor(&t.name, &t.shape, &t.axes, kind);
+            if self.heads.contains(&Place(i)) {
+                layout = layout.head();
+            }
             inits.push((nth, init));
         }
         let (mut statistics, mut statistic_inits) = (Layout::builder(), Vec::new());

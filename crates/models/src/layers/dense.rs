@@ -21,6 +21,8 @@ pub struct Dense {
     pub activation: Function,
     /// Whether of a sequence the last step alone is mapped: an output layer that says one thing of each row.
     pub joins: bool,
+    /// Whether it makes the network's outputs.
+    pub head: bool,
     weight: Place,
     shift: Place,
 }
@@ -33,6 +35,7 @@ impl Dense {
             bias: true,
             activation: Function::Identity,
             joins: false,
+            head: false,
             weight: Place::default(),
             shift: Place::default(),
         }
@@ -47,6 +50,9 @@ impl Layer for Dense {
         let (out, width) = (self.out, input.last_size());
         let init = Init::fan_in(width);
         self.weight = declare.tensor("weight", &[out, width], &["out", "in"], Kind::Weight, init)?;
+        if self.head {
+            declare.head(self.weight);
+        }
         if self.bias {
             self.shift = declare.tensor("bias", &[out], &["out"], Kind::Bias, init)?;
         }

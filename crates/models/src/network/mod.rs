@@ -254,6 +254,7 @@ impl<F: Float + Number> Network<F> {
         let mut layers = spec.layers();
         let mut head = Dense::new(outputs);
         head.joins = matches!(output, Output::Row(_));
+        head.head = true;
         layers.push(head);
         let end = layers.build(&mut declare, entry).map_err(wrap)?;
         let wanted: Shape = match (output, &input) {
@@ -308,7 +309,7 @@ impl<F: Float + Number> Network<F> {
         self
     }
 
-    /// The same network with the tensors that the [pattern](thalweg_core::pattern) names frozen, as in `"0.* 3.*"`: their gradient is not
+    /// The same network with the tensors that the [pattern] names frozen, as in `"0.* 3.*"`: their gradient is not
     /// computed, optimizers keep no memory for them, and training leaves their bits as they are; layers before the first trained one
     /// have no backward pass. What was frozen before stays frozen.
     ///

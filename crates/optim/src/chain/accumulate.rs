@@ -12,12 +12,14 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Buffer, Float, Memory, Tensor, Threads, Total};
 
 use super::{Make, Stage, copies, visit_copies};
+use crate::about::about;
 use crate::method::Part;
 
 /// One step of the rule for n of the loop.
 pub static ACCUMULATE: Stage = Stage {
     name: "accumulate",
     summary: "one step for the sum of n steps' gradients: n times the batch",
+    about: about!("accumulate.rs"),
     hyper: &[Hyper::required("n", Range::COUNT, "gradients in a step; an epoch's last step may have fewer")],
     before: true,
     make: Make::Accumulate,

@@ -11,6 +11,7 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, StepError, Tensor};
 
 use super::{Make, Stage, outputs};
+use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
 
@@ -18,6 +19,7 @@ use crate::rules::Values;
 pub static AGC: Stage = Stage {
     name: "agc",
     summary: "each output's ‖g‖ is cut to clipping·max(‖θ‖, eps)",
+    about: about!("agc.rs"),
     hyper: &[
         Hyper::new(
             "clipping",

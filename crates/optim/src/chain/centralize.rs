@@ -8,6 +8,7 @@
 use thalweg_core::{Float, StepError, Tensor};
 
 use super::{Make, Stage, outputs};
+use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
 
@@ -15,6 +16,7 @@ use crate::rules::Values;
 pub static CENTRALIZE: Stage = Stage {
     name: "centralize",
     summary: "takes from the gradient of each output its mean; vectors stay",
+    about: about!("centralize.rs"),
     hyper: &[],
     before: true,
     make: Make::Before(make, make),

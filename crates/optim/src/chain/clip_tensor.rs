@@ -5,6 +5,7 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, StepError, Tensor};
 
 use super::{Make, Stage, clip, multiply};
+use crate::about::about;
 use crate::driver::norm;
 use crate::method::{Before, Part, Step};
 use crate::rules::Values;
@@ -13,6 +14,7 @@ use crate::rules::Values;
 pub static CLIP_TENSOR: Stage = Stage {
     name: "clip_tensor",
     summary: "g ← g·min(1, max_norm/‖g‖₂), each tensor by itself",
+    about: about!("clip_tensor.rs"),
     hyper: &[Hyper::required(
         "max_norm",
         Range::POSITIVE,

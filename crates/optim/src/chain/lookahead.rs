@@ -9,6 +9,7 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Buffer, Float, Memory, Tensor, Threads};
 
 use super::{Make, Stage, copies, visit_copies};
+use crate::about::about;
 use crate::method::After;
 use crate::rules::Values;
 
@@ -16,6 +17,7 @@ use crate::rules::Values;
 pub static LOOKAHEAD: Stage = Stage {
     name: "lookahead",
     summary: "every k steps φ ← φ + alpha·(θ − φ) and θ ← φ; validates and saves φ",
+    about: about!("lookahead.rs"),
     hyper: &[
         Hyper::new("k", 5.0, Range::COUNT, "steps between two moves of the slow weights"),
         Hyper::new("alpha", 0.5, Range::FRACTION, "α, the share of the way that the slow weights go"),

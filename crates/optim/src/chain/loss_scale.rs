@@ -12,11 +12,13 @@
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Make, Stage};
+use crate::about::about;
 
 /// Gradients come multiplied by a scale that adapts; a step that overflowed is left out.
 pub static LOSS_SCALE: Stage = Stage {
     name: "loss_scale",
     summary: "takes gradients multiplied by S; halves S and makes no step where one is not finite",
+    about: about!("loss_scale.rs"),
     hyper: &[
         Hyper::new("init", 65536.0, Range::POSITIVE, "S at the start"),
         Hyper::new("growth", 2.0, Range::new(1.0, true, f64::INFINITY, true), "S grows by this factor"),

@@ -15,8 +15,9 @@ pub mod sam;
 pub mod swa;
 
 use thalweg_core::hyper::Hyper;
-use thalweg_core::{Buffer, Float, Memory, Penalty, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Tensor};
 
+use self::penalty::Terms;
 use crate::method::{After, Before};
 use crate::rules::Values;
 
@@ -27,6 +28,8 @@ pub struct Stage {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
+    /// What stands above its code, in Markdown: the formula, what it is for, and where other libraries differ.
+    pub about: &'static str,
     /// Its values.
     pub hyper: &'static [Hyper],
     /// Whether it stands before the rule (on the gradient) or after it (on the weights).
@@ -43,8 +46,8 @@ pub(crate) enum Make {
     ClipValue,
     /// The averaged copy: in the driver's sweep.
     Ema,
-    /// Added to the objective's penalty.
-    Penalty(fn(&Values<'_>) -> Penalty),
+    /// A penalty of the chain's own.
+    Penalty(fn(&Values<'_>) -> Terms),
     /// The chain waits for several gradients.
     Accumulate,
     /// Gradients come multiplied.

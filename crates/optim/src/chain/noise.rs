@@ -11,6 +11,7 @@ use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{Float, StepError, Tensor};
 
 use super::{Make, Stage};
+use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
 
@@ -18,6 +19,7 @@ use crate::rules::Values;
 pub static NOISE: Stage = Stage {
     name: "noise",
     summary: "g ← g + N(0, σ²), σ² = eta/t^gamma",
+    about: about!("noise.rs"),
     hyper: &[
         Hyper::new(
             "eta",

@@ -5,12 +5,14 @@
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Make, Stage};
+use crate::about::about;
 
 /// Goes on without the step, as optax's `apply_if_finite` does. Differs from it after `in_a_row` such steps: optax then applies
 /// them, we report a divergence.
 pub static SKIP_NONFINITE: Stage = Stage {
     name: "skip_nonfinite",
     summary: "leaves out steps whose gradient or loss is not finite",
+    about: about!("nonfinite.rs"),
     hyper: &[Hyper::new("in_a_row", 10.0, Range::COUNT, "so many steps may be left out one after the other")],
     before: true,
     make: Make::Skip,
@@ -22,6 +24,7 @@ pub static SKIP_NONFINITE: Stage = Stage {
 pub static ROLLBACK: Stage = Stage {
     name: "rollback",
     summary: "goes back to a copy of weights and memory where a step is not finite, and multiplies lr by factor",
+    about: about!("nonfinite.rs"),
     hyper: &[
         Hyper::new("every", 100.0, Range::COUNT, "steps between two copies"),
         Hyper::new("factor", 0.5, Range::new(0.0, true, 1.0, false), "the learning rate's factor each time"),

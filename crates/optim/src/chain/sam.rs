@@ -4,16 +4,17 @@
 //! ε = ρ g/‖g‖₂                  adaptive:  ε = ρ θ²g/‖|θ| g‖₂
 //! g ← ∇f(θ + ε) on the same batch; what stands behind steps from θ
 //! ```
-//! For networks that should generalise: flat minima, at two gradients a step. No memory. Stages before it act on the gradient that
-//! points to the neighbour, stages behind it on the neighbour's. As optax's `contrib.sam` with a normalised adversary and
+//! For networks that should generalise: flat minima, at two gradients a step. No memory. Stages before it act on the gradient
+//! that points to the neighbour, stages behind it on the neighbour's. As optax's `contrib.sam` with a normalised adversary and
 //! pytorch-optimizer's `SAM` (which adds 10⁻¹² to the norm); PyTorch and Keras do not have it. The objective's and the chain's
-//! penalties stay outside, taken at θ, as in the paper. A gradient of 0, or one that is not finite, stays as it is. The norm is that of all
-//! parameters: a group that does not hold them all is refused.
+//! penalties stay outside, taken at θ, as in the paper. A gradient of 0, or one that is not finite, stays as it is. The norm is
+//! that of all parameters: a group that does not hold them all is refused.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Needs, StepError, Tensor};
 
 use super::{Make, Stage};
+use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
 use crate::vector::fuse;
@@ -23,6 +24,7 @@ use crate::whole::Elsewhere;
 pub static SAM: Stage = Stage {
     name: "sam",
     summary: "takes the gradient at the worst point within rho (two gradients a step): flat minima",
+    about: about!("sam.rs"),
     hyper: &[
         Hyper::new("rho", 0.05, Range::NON_NEGATIVE, "ρ, the distance to that point; parameter units"),
         Hyper::new("adaptive", 0.0, Range::SWITCH, "distances are relative to each parameter's size"),

@@ -10,12 +10,14 @@ use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Buffer, Float, Memory, Tensor, Threads};
 
 use super::{Make, Stage, copies, visit_copies};
+use crate::about::about;
 use crate::method::After;
 
 /// The equal mean of the weights late in the run.
 pub static SWA: Stage = Stage {
     name: "swa",
     summary: "validates and saves the mean of θ after the steps start, start + every, …",
+    about: about!("swa.rs"),
     hyper: &[
         Hyper::new(
             "start",

@@ -4,14 +4,15 @@
 //! s ← β₂ s + (1 − β₂)(g − m)² + ε
 //! θ ← θ − α m̂ / (√ŝ + ε)
 //! ```
-//! Adam divided by how far gradients are from their mean: large steps where they agree. Memory: 2 numbers a parameter. As the paper
-//! and optax with `eps_root = eps`: ε is added to s at every step. The decay is decoupled, as in the authors' code.
+//! Adam divided by how far gradients are from their mean: large steps where they agree. For networks that Adam trains fast and
+//! SGD better, adversarial ones above all. Memory: 2 numbers a parameter (m, s). As the paper and optax with `eps_root = eps`: ε
+//! is added to s at every step. The decay is decoupled, as in the authors' code. PyTorch and Keras do not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, Coef, coef};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, declared, hyper};
 
 /// ε.

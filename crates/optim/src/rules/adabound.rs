@@ -5,15 +5,16 @@
 //! low = η∞ (1 − 1/(γt + 1))         high = η∞ (1 + 1/(γt))
 //! θ ← θ − clamp(α √(1 − β₂ᵗ)/(1 − β₁ᵗ)/(√w + ε), low, high) · m
 //! ```
-//! Starts as Adam and ends as SGD with momentum at the rate η∞. Memory: 2 numbers a parameter, AMSBound 3. As the authors' code, which
-//! has ε and the corrections for the start that the paper leaves out, and scales the bounds with the schedule (here by the rate's
-//! share of the largest one so far); decay is decoupled.
+//! Starts as Adam and ends as SGD with momentum at the rate η∞: for networks that should start fast and end as SGD does. Memory:
+//! 2 numbers a parameter (m, v), AMSBound 3 (w). As the authors' code, which has ε and the corrections for the start that the
+//! paper leaves out, and scales the bounds with the schedule (here by the rate's share of the largest one so far); decay is
+//! decoupled. PyTorch, optax and Keras do not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, EPS};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// η∞.

@@ -5,13 +5,14 @@
 //! d ← ρ d + (1 − ρ) Δ²
 //! θ ← θ − η Δ
 //! ```
-//! For problems whose scale is unknown: steps are measured in units of earlier steps, so η = 1 is the paper's rule. Starts slowly,
-//! by √ε. Memory: 2 numbers a parameter. Differs from the paper as PyTorch does: η multiplies the step.
+//! For problems whose scale is unknown: steps are measured in units of earlier steps, so η = 1 is the paper's rule. Starts
+//! slowly, by √ε. Memory: 2 numbers a parameter (v, d). Differs from the paper as PyTorch does: η multiplies the step. optax is
+//! the same; Keras has ρ = 0.95, ε = 1e-7 and a rate of 0.001, which is hardly a step.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// ρ.

@@ -13,26 +13,33 @@
 //! Memory: for a matrix, one number per row and one per column; for a vector, one per parameter; with β₁ > 0 one more per parameter.
 //! At a step, 16 numbers per column of one tensor at most.
 //!
-//! A tensor of more than two axes is a stack of matrices in its last two, as in PyTorch; optax takes the two largest axes, if they have
-//! 128 places. Differs from the paper as PyTorch does: ε₁ is a least value where the paper adds ε₁ to g². PyTorch's ε₁ is the
-//! machine's epsilon when nothing is said; here it is the paper's 1e-30. PyTorch has no β₁; with it this is optax's chain, in which
-//! the decay is added to m. There is no bias correction: β₂ is 0 at the first step.
+//! A tensor of more than two axes is a stack of matrices in its last two, as in PyTorch; optax takes the two largest axes, if
+//! they have 128 places. Differs from the paper as PyTorch does: ε₁ is a least value where the paper adds ε₁ to g². PyTorch's ε₁
+//! is the machine's epsilon when nothing is said; here it is the paper's 1e-30. Keras adds ε₁ to g² as the paper does; optax
+//! scales by the parameters' size and by the rate as it is given, without 1/√t. PyTorch has no β₁; with it this is optax's chain,
+//! in which the decay is added to m. There is no bias correction: β₂ is 0 at the first step.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::math::sum_by;
-use thalweg_core::{Buffer, Float, Tensor};
+use thalweg_core::{Buffer, Float, Real, Tensor};
 
-use super::adagrad::ratio;
-use super::{Decay, Entry, Kind, Room, Values, adam, no_conflict};
+use super::shampoo::by;
+use super::{Decay, Entry, Kind, Rate, Room, USUAL, Values, adam};
+use crate::about::about;
+use crate::arithmetic::ratio;
+use crate::arithmetic::{mixed, mixed_square};
 use crate::driver::norm;
 use crate::method::Method;
+use crate::rule::Scalar;
 use crate::tensorwise::{Now, One, TensorRule, Tensorwise, lean};
+use crate::trace::{Symbol, Tracer};
 use crate::vector::{by_rows, each};
 
 pub(super) static ADAFACTOR: Entry = Entry {
     name: "adafactor",
     summary: "Adam's second moment from row and column means: hardly any memory",
     source: "Shazeer & Stern 2018, Algorithms 4 and 5",
+    about: about!("adafactor.rs"),
     lr: 1e-2,
     hyper: &[
         Hyper::new(
@@ -66,9 +73,9 @@ pub(super) static ADAFACTOR: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    rate: Rate::Number(0.05),
+    ..USUAL
 };
 
 struct Adafactor {
@@ -155,16 +162,64 @@ impl Adafactor {
         by_rows(now.threads, cols, g, &mut of_row, &mut none, keep, |g, of_row, _| {
             for (g, &a) in g.chunks_mut(cols).zip(of_row.iter()) {
                 for (g, &b) in g.iter_mut().zip(&of_column) {
-                    *g = ratio(*g, (a * b).at_least(eps));
+                    *g = factored(*g, a, b, eps);
                 }
             }
         });
     }
 }
 
+/// g divided by the roots of its row and column.
+#[inline(always)]
+fn factored<F: Real>(g: F, row: F, column: F, eps: F) -> F {
+    ratio(g, (row * column).at_least(eps))
+}
+
+/// g divided by the root of its own mean square.
+#[inline(always)]
+fn single<F: Real>(g: F, v: F, eps: F) -> F {
+    ratio(g, v.sqrt().at_least(eps))
+}
+
+/// α: what the update's size is a share of, at this step.
+fn size<X: Scalar>(rms: X, eps2: X, lr: X, t: X) -> X {
+    rms.at_least(eps2) * lr.at_most(X::one() / t.sqrt())
+}
+
+/// The factor of u, so that its root mean square is α·d at most.
+fn shorten<X: Scalar>(alpha: X, rms: X, d: X) -> X {
+    -alpha / (rms / d).at_least(X::one())
+}
+
 impl<F: Float> TensorRule<F> for Adafactor {
     const NAME: &'static str = "adafactor";
     const DECAY: Decay = Decay::Decoupled;
+
+    fn trace(&self, page: &mut Tracer) -> Symbol {
+        let (one, t) = (Symbol::one(), page.scalar("t"));
+        let share = page.name("ω", t.pow(page.scalar("beta2_decay")));
+        page.say("a matrix: R ← R + ω·(the mean of g·g over each row − R), C the same over each column");
+        page.say("row ← √R/√max(the mean of R, eps1), column ← √C");
+        let eps = page.scalar("eps1");
+        let (row, column) = (page.each("row"), page.each("column"));
+        page.name("u", factored(page.g(), row, column, eps));
+        page.say("a vector has a mean square for each number:");
+        let v = page.each("v");
+        let new = mixed_square(one - share, v, share, page.g());
+        page.assign("v", v, new);
+        page.name("u", single(page.g(), new, eps));
+        page.say("rms: the root mean square over one tensor");
+        let alpha = size(page.scalar("rms(θ)"), page.scalar("eps2"), page.lr(), t);
+        page.name("α", alpha);
+        let u = by(shorten(alpha, page.scalar("rms(u)"), page.scalar("d")), page.each("u"));
+        if self.beta1 == 0.0 {
+            return u;
+        }
+        let (beta1, m) = (page.scalar("beta1"), page.slot("m"));
+        let new = mixed(beta1, m, one - beta1, u);
+        page.assign("m", m, new);
+        new
+    }
 
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
         let n = tensor.len();
@@ -182,7 +237,7 @@ impl<F: Float> TensorRule<F> for Adafactor {
         let t = now.t as f64;
         let share = libm::pow(t, self.beta2_decay);
         let rms = |x: &[F]| norm(&[x], f64::INFINITY, now.threads) / (x.len() as f64).sqrt();
-        let alpha = rms(theta).max(self.eps2) * now.lr.min(1.0 / t.sqrt());
+        let alpha = size(rms(theta), self.eps2, now.lr, t);
         let m: Option<&mut Buffer<F>> = match (sides(tensor), memory) {
             (Some((rows, cols)), [r, c, m @ ..]) => {
                 let matrices = g.chunks_mut(rows * cols).zip(r.chunks_mut(rows)).zip(c.chunks_mut(cols));
@@ -196,16 +251,16 @@ impl<F: Float> TensorRule<F> for Adafactor {
                 let eps = F::from_f64(self.eps1);
                 each(now.threads, g, v, |g, v| {
                     for (g, v) in g.iter_mut().zip(v) {
-                        *v = old * *v + new * *g * *g;
-                        *g = ratio(*g, v.sqrt().at_least(eps));
+                        *v = mixed_square(old, *v, new, *g);
+                        *g = single(*g, *v, eps);
                     }
                 });
                 m.first_mut()
             }
             _ => unreachable!("the slots of this shape"),
         };
-        let by = F::from_f64(-alpha / (rms(g) / self.d).max(1.0));
-        crate::vector::each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by * *g));
+        let rate = F::from_f64(shorten(alpha, rms(g), self.d));
+        crate::vector::each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by(rate, *g)));
         if let Some(m) = m {
             lean(now.threads, self.beta1, m, g);
             g.copy_from_slice(m);

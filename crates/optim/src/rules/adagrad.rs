@@ -3,11 +3,17 @@
 //! G ← G + g²
 //! θ ← θ − η/(1 + (t − 1) λ) · g / (√G + ε)
 //! ```
-//! Differs from the paper as PyTorch does: a decay λ of the rate (0 by default), and G starts at a value that can be chosen.
+//! For sparse features, whose rates stay large until they have been seen, and for convex problems with noise: rates fall by
+//! themselves as the theory asks. On long runs of networks they fall too far.
+//!
+//! Memory: 1 number a parameter (G). Differs from the paper as PyTorch does: a decay λ of the rate (0 by default), and G starts at a
+//! value that can be chosen. PyTorch adds ε = 1e-10 to the root and starts G at 0, as here; optax and Keras have ε = 1e-7 under the
+//! root, start G at 0.1, and have no decay of the rate, which Keras sets to 0.001.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 hyper! {
@@ -48,10 +54,4 @@ impl Rule<1> for Adagrad {
     fn metric<F: Real>(c: &Coef<F>, [sum]: [F; 1]) -> F {
         ratio(c.lr, sum.sqrt() + c.eps)
     }
-}
-
-/// a/b, and 0 where b is 0: with ε = 0 a coordinate that has had no gradient stays where it is.
-#[inline(always)]
-pub(super) fn ratio<F: Real>(a: F, b: F) -> F {
-    F::select(F::zero().lt(b), a / b, F::zero() * a)
 }

@@ -4,13 +4,18 @@
 //! v ← β₂ v + (1 − β₂) g²           v̂ = v / (1 − β₂ᵗ)
 //! θ ← θ − α m̂ / (√v̂ + ε)           t = 1, 2, …
 //! ```
-//! Differs from the paper: nowhere. AdamW is this rule with decoupled decay: Loshchilov & Hutter 2019, Algorithm 2,
+//! For almost everything with gradients of different sizes: networks, embeddings, linear models on unscaled features. Works with its
+//! defaults more often than any other rule. AdamW is this rule with decoupled decay: Loshchilov & Hutter 2019, Algorithm 2,
 //! <https://arxiv.org/abs/1711.05101>, where, as in PyTorch, the decay θ ← θ − η λ θ is scaled by the scheduled rate.
+//!
+//! Memory: 2 numbers a parameter (m, v). Differs from the paper: nowhere. PyTorch is the same. optax too, and has an `eps_root`
+//! under the root (0 when nothing is said). Keras adds ε = 1e-7 to the root of the uncorrected v, the paper's last remark of
+//! section 2: larger by 1/√(1 − β₂ᵗ) at the start. AdamW's λ is 0.01 in PyTorch and here, 0.0001 in optax and 0.004 in Keras.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// β₁.

@@ -4,13 +4,15 @@
 //! u ← max(β₂ u, |g| + ε)
 //! θ ← θ − α/(1 − β₁ᵗ) · m / u
 //! ```
-//! Adam with the largest gradient of late in place of the root mean square: steps are bounded by α. Memory: 2 numbers a parameter.
-//! Differs from the paper as PyTorch does: ε inside the maximum (Keras and optax add it to u instead).
+//! Adam with the largest gradient of late in place of the root mean square: steps are bounded by α. For embeddings and others
+//! with rare, large gradients. Memory: 2 numbers a parameter (m, u). Differs from the paper as PyTorch and optax do: ε inside the
+//! maximum. Keras adds its 1e-7 to u in the quotient instead, and has a rate of 0.001 where PyTorch has 0.002. With decoupled
+//! decay this is optax's `adamaxw`.
 
 use thalweg_core::Real;
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, EPS};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 hyper! {

@@ -7,13 +7,14 @@
 //! θ ← (θ − α u)/(1 + αλ),  with no_prox: θ ← (1 − αλ) θ − α u
 //! ```
 //! Adam with Nesterov's look-ahead from the difference of gradients; for large batches and networks that are hard to train. Memory: 4
-//! numbers a parameter. optax multiplies d by 1 − β₂ inside n and u.
+//! numbers a parameter (m, w, n, g₋₁). optax multiplies d and w by 1 − β₂ inside n and u, where the authors' code has β₂, has an
+//! ε = 1e-8 under the root as well, and adds the decay to u. PyTorch and Keras do not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::adam::EPS;
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// β₁.

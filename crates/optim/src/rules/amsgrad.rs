@@ -4,13 +4,16 @@
 //! v ← β₂ v + (1 − β₂) g²           w ← max(w, v)
 //! θ ← θ − α m̂ / (√ŵ + ε)           m̂, ŵ: divided by 1 − β₁ᵗ, 1 − β₂ᵗ
 //! ```
-//! Differs from the paper as PyTorch does: both moments are corrected for their start (the paper corrects neither), and
-//! the maximum is taken before the correction.
+//! For problems on which Adam circles or diverges: rare large gradients count for good, so that rates never rise again.
+//!
+//! Memory: 3 numbers a parameter (m, v, w). Differs from the paper as PyTorch does: both moments are corrected for their start
+//! (the paper corrects neither), and the maximum is taken before the correction. optax takes it after, of the corrected v, whose
+//! early values then stay. Keras's `amsgrad=True` is PyTorch's with Keras's ε, on the uncorrected root.
 
 use thalweg_core::Real;
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, Coef, EPS, coef, moments};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, declared, hyper};
 
 hyper! {

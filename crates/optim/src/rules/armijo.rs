@@ -4,17 +4,20 @@
 //! η = the first of a, a·factor, a·factor², … with f(θ − η g) ≤ f(θ) − c₁ η ‖g‖²
 //! θ ← θ − η g        the next a: η·growth
 //! ```
-//! For smooth functions of unknown curvature, on the whole data: gradient descent that finds its rate and never goes up. No memory but
-//! one number. The first trial is lr; a schedule multiplies all trials. f has the l2 penalty in it. optax's
-//! `scale_by_backtracking_linesearch` differs: factor 0.8, a next trial of 1.5 η, at most 1; PyTorch and Keras do not have it. Where
-//! f changes by less than its rounding (ε^⅔ of it), slopes decide (Hager & Zhang 2005, section 4); where no trial of 60 is good
-//! enough nothing moves.
+//! For smooth functions of unknown curvature, on the whole data: gradient descent that finds its rate and never goes up. No
+//! memory but one number. The first trial is lr; a schedule multiplies all trials. f has the l2 penalty in it. optax's
+//! `scale_by_backtracking_linesearch` differs: factor 0.8, a next trial of 1.5 η, at most 1; PyTorch and Keras do not have it.
+//! Where f changes by less than its rounding (ε^⅔ of it), slopes decide (Hager & Zhang 2005, section 4); where no trial of 60 is
+//! good enough nothing moves.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Memory, Needs, StepError, Tensor};
 
-use super::{Decay, Entry, Kind, Room, Values, no_conflict};
+use super::svrg::downhill;
+use super::{Decay, Entry, Kind, Room, USUAL, Values};
+use crate::about::about;
 use crate::method::{Done, Method, Part, Step};
+use crate::trace::{Setting, Tracer};
 use crate::whole::{Elsewhere, dot, noise, scalar};
 
 /// Trials in a step.
@@ -25,6 +28,7 @@ pub(super) static ARMIJO: Entry = Entry {
     name: "armijo",
     summary: "gradient descent on all rows with a backtracking line search: finds its rate, never goes up",
     source: "Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1",
+    about: about!("armijo.rs"),
     lr: 1.0,
     hyper: &[
         Hyper::new("c1", 1e-4, Range::INSIDE_UNIT, "c₁, the share of the expected decrease that is enough"),
@@ -42,10 +46,11 @@ pub(super) static ARMIJO: Entry = Entry {
         ),
     ],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    undecoupled: Some("measures how far each step goes down, and a decoupled step is no part of that"),
+    unsigned: Some("needs a smooth objective, and |θ| has a kink"),
+    ..USUAL
 };
 
 struct Armijo<F: Float> {
@@ -75,6 +80,14 @@ impl<F: Float> Method<F> for Armijo<F> {
         true
     }
 
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, true);
+        page.say("η ← the first of lr·trial, lr·trial·factor, lr·trial·factor², … with f(θ − η·g) ≤ f(θ) − c1·η·‖g‖²");
+        let eta = page.scalar("η");
+        page.step_to(downhill(page.theta(), eta, page.g()));
+        page.say("trial ← growth·η/lr");
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         step.settle(ARMIJO.name)?;
         self.there.set(step, |_, theta, to| to.copy_from_slice(theta));
@@ -91,7 +104,7 @@ impl<F: Float> Method<F> for Armijo<F> {
         for _ in 0..if step.lr == 0.0 || squares == 0.0 { 0 } else { TRIALS } {
             let eta = step.lr * trial;
             let rate = F::from_f64(eta);
-            self.there.set_along(step, |theta, g| theta - rate * g);
+            self.there.set_along(step, |theta, g| downhill(theta, rate, g));
             let found = self.there.objective(step, ARMIJO.name)?;
             let lower = if (found - loss).abs() <= noise::<F>(loss) {
                 // ∇f(θ − η g)ᵀg ≥ −(1 − 2 c₁)‖g‖²: the same for a parabola, without a difference of f.

@@ -1,5 +1,5 @@
-//! ASGD: gradient descent with averaging. Polyak & Juditsky 1992, <https://doi.org/10.1137/0330046>; rates of Bottou's code and Xu 2011,
-//! <https://arxiv.org/abs/1107.2490>.
+//! ASGD: gradient descent with averaging. Polyak & Juditsky 1992, <https://doi.org/10.1137/0330046>; rates of Bottou's code and
+//! Xu 2011, <https://arxiv.org/abs/1107.2490>.
 //! ```text
 //! ηₜ = η/(1 + λη(t − 1))^α          μₜ = 1/max(1, t − 1 − t₀)
 //! θ ← (1 − ληₜ) θ − ηₜ g
@@ -7,7 +7,7 @@
 //! ```
 //! For convex problems with noisy gradients: the mean a of late iterates, which is what is evaluated and saved, reaches the best rate
 //! that any method can. Memory: 1 number a parameter. As PyTorch, which leaves it to its user to evaluate a; there t₀ = 10⁶ means
-//! that shorter runs do not average at all.
+//! that shorter runs do not average at all. optax and Keras have none; their averages (`ema`) are those of [`crate::chain::ema`].
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};

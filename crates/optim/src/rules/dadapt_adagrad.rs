@@ -10,14 +10,17 @@
 //! up changes; `growth_rate = 0` stands for no limit. PyTorch, optax and Keras do not have it.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Buffer, Float, Memory, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Real, StepError, Tensor};
 
-use super::adagrad::ratio;
-use super::dadapt_sgd::MOMENTUM;
+use super::dadapt_sgd::{MOMENTUM, averaged};
 use super::prodigy::{D0, GROWTH, limit};
-use super::{COUPLED, Decay, Entry, Kind, Room, Values, no_conflict};
+use super::{COUPLED, Decay, Entry, Kind, Room, USUAL, Values};
+use crate::about::about;
+use crate::arithmetic::{coupled, ratio};
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Step};
+use crate::rule::Scalar;
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{finite, keep, mark, scalar};
 
@@ -29,6 +32,7 @@ pub(super) static DADAPT_ADAGRAD: Entry = Entry {
     name: "dadapt_adagrad",
     summary: "AdaGrad without a rate to choose: estimates the distance to a solution (leave lr at 1)",
     source: "Defazio & Mishchenko 2023, Algorithm 3",
+    about: about!("dadapt_adagrad.rs"),
     lr: 1.0,
     hyper: &[
         MOMENTUM,
@@ -38,11 +42,35 @@ pub(super) static DADAPT_ADAGRAD: Entry = Entry {
         GROWTH,
     ],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    undecoupled: Some(
+        "makes θ anew from its memory at each step, which a decoupled step does not reach; its own weight_decay does",
+    ),
+    ..USUAL
 };
+
+/// The new G and s.
+#[inline(always)]
+fn gathered<F: Real>(g: F, sum: F, s: F, rate: F) -> (F, F) {
+    (sum + g * g, s + rate * g)
+}
+
+/// A term of a sum of squares over A.
+#[inline(always)]
+fn term<X: Real>(x: X, root: X) -> X {
+    x * x / root
+}
+
+/// The new q.
+fn squared<X: Scalar>(squares: X, eta: X, g_sq: X) -> X {
+    squares + eta * eta * g_sq
+}
+
+/// d̂.
+fn found<X: Scalar>(s_sq: X, squares: X, size: X) -> X {
+    (s_sq - squares) / size
+}
 
 struct DAdaptAdagrad<F> {
     momentum: f64,
@@ -76,6 +104,29 @@ impl<F: Float> Method<F> for DAdaptAdagrad<F> {
         true
     }
 
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        let (one, d, eps) = (Symbol::one(), page.scalar("d"), page.scalar("eps"));
+        let eta = page.name("η", d * page.lr());
+        page.change_g(coupled(page.g(), setting.decay(), page.theta()));
+        let [sum, s, start] = ["sum", "s", "start"].map(|name| page.slot(name));
+        let (to_sum, to_s) = gathered(page.g(), sum, s, eta);
+        page.assign("sum", sum, to_sum);
+        page.assign("s", s, to_s);
+        let root = page.name("A", to_sum.sqrt() + eps);
+        let g_sq = page.sum("Σg²", term(page.g(), root));
+        let s_sq = page.sum("Σs²", term(to_s, root));
+        let size = page.sum("Σ|s|", to_s.abs());
+        let q = page.scalar("q");
+        let to_q = squared(q, eta, g_sq);
+        page.assign("q", q, to_q);
+        page.name("d̂", found(s_sq, to_q, size));
+        page.say("d ← max(d, min(d̂, growth_rate·d))");
+        let beta = page.scalar("momentum");
+        let gone = ratio(to_s, to_sum.sqrt() + eps);
+        page.step_to(averaged(page.theta(), beta, one - beta, start, gone));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decay = step.take_decay();
         step.settle(DADAPT_ADAGRAD.name)?;
@@ -100,21 +151,21 @@ impl<F: Float> Method<F> for DAdaptAdagrad<F> {
                 for ((((theta, g), sum), s), ((g_sq, s_sq), size)) in
                     theta.iter().zip(g).zip(sum).zip(s).zip(terms)
                 {
-                    let all = *g + decay * *theta;
-                    let (to_sum, to_s) = (*sum + all * all, *s + rate * all);
+                    let all = coupled(*g, decay, *theta);
+                    let (to_sum, to_s) = gathered(all, *sum, *s, rate);
                     let fine = finite([all, to_sum, to_s]);
                     (*sum, *s) = (keep(fine, to_sum, *sum), keep(fine, to_s, *s));
                     let (root, s) = ((sum.sqrt() + eps).to_f64(), s.to_f64());
-                    *g_sq = keep(fine, all.to_f64() * all.to_f64() / root, 0.0);
-                    (*s_sq, *size) = (s * s / root, s.abs());
+                    *g_sq = keep(fine, term(all.to_f64(), root), 0.0);
+                    (*s_sq, *size) = (term(s, root), s.abs());
                     *g = keep(fine, F::zero(), F::NAN);
                 }
             });
         if size == 0.0 {
             return Ok(Done { bad: step.consumed(1.0), lr: Some(eta), ..Done::default() });
         }
-        let squares = self.squares + eta * eta * g_sq;
-        let found = (s_sq - squares) / size;
+        let squares = squared(self.squares, eta, g_sq);
+        let found = found(s_sq, squares, size);
         if found.is_finite() {
             self.squares = squares;
             self.d = self.d.max(found.min(self.d * self.growth));
@@ -128,7 +179,7 @@ impl<F: Float> Method<F> for DAdaptAdagrad<F> {
         let [marked] = fuse(step.threads, rows, |[theta, g, sum, s, start], (), [marks]| {
             let memory = sum.iter().zip(s).zip(start);
             for (((theta, g), ((sum, s), start)), m) in theta.iter_mut().zip(g).zip(memory).zip(marks) {
-                let next = stay * *theta + go * (*start - ratio(*s, sum.sqrt() + eps));
+                let next = averaged(*theta, stay, go, *start, ratio(*s, sum.sqrt() + eps));
                 let fine = finite([next, *g]);
                 *theta = keep(fine, next, *theta);
                 (*g, *m) = mark(fine);

@@ -8,17 +8,21 @@
 //! θ ← (1 − η λ) θ − m / (√v + ε)
 //! ```
 //! For training without a rate to search: leave lr at 1. 3 numbers of memory a parameter (m, v, s). Step by step as the authors'
-//! `dadaptation.DAdaptAdam`: s is divided by the root before g enters it, `growth_rate = 0` stands for no limit. PyTorch, optax
-//! and Keras do not have it; [`super::prodigy`] adapts faster. Where all gradients are 0 nothing moves.
+//! `dadaptation.DAdaptAdam`: s is divided by the root before g enters it, `growth_rate = 0` stands for no limit. optax's
+//! `contrib.dadapt_adamw` is this with decoupled decay and bias correction and without a limit; PyTorch and Keras do not have it.
+//! [`super::prodigy`] adapts faster. Where all gradients are 0 nothing moves.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Buffer, Float, Memory, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Real, StepError, Tensor};
 
-use super::adagrad::ratio;
-use super::prodigy::{CORRECTION, D0, DECAY, GROWTH, correction, limit};
-use super::{Decay, Entry, Kind, Room, Values, adam, no_conflict};
+use super::prodigy::{CORRECTION, D0, DECAY, GROWTH, correction, limit, product, stepped};
+use super::{Decay, Entry, Kind, Room, USUAL, Values, adam};
+use crate::about::about;
+use crate::arithmetic::{coupled, mixed, mixed_square, ratio};
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Step};
+use crate::rule::Scalar;
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{count, finite, keep, mark, scalar};
 
@@ -27,6 +31,7 @@ pub(super) static DADAPT_ADAM: Entry = Entry {
     name: "dadapt_adam",
     summary: "Adam without a rate to choose: estimates the distance to a solution (leave lr at 1)",
     source: "Defazio & Mishchenko 2023, Algorithm 5",
+    about: about!("dadapt_adam.rs"),
     lr: 1.0,
     hyper: &[
         adam::BETA1,
@@ -39,11 +44,20 @@ pub(super) static DADAPT_ADAM: Entry = Entry {
         GROWTH,
     ],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    ..USUAL
 };
+
+/// The new r.
+fn gathered<X: Scalar>(root2: X, numerator: X, eta: X, product: X) -> X {
+    root2 * numerator + (X::one() - root2) * eta * product
+}
+
+/// d̂.
+fn found<X: Scalar>(root2: X, numerator: X, size: X) -> X {
+    numerator / ((X::one() - root2) * size)
+}
 
 struct DAdaptAdam<F> {
     beta1: f64,
@@ -84,6 +98,33 @@ impl<F: Float> Method<F> for DAdaptAdam<F> {
         true
     }
 
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        let one = Symbol::one();
+        let [b1, b2, eps, t, d] = ["beta1", "beta2", "eps", "t", "d"].map(|name| page.scalar(name));
+        let (decay, root2) = (setting.decay(), b2.sqrt());
+        let eta = page.name("η", d * page.lr() * correction(self.use_bias_correction, b1, b2, t));
+        if !self.decoupled {
+            page.change_g(coupled(page.g(), decay, page.theta()));
+        }
+        let (g, [m, v, s]) = (page.g(), ["m", "v", "s"].map(|name| page.slot(name)));
+        let p = page.sum("p", product(g, ratio(s, v.sqrt() + eps)));
+        let to_m = mixed(b1, m, eta * (one - b1), g);
+        let to_v = mixed_square(b2, v, one - b2, g);
+        let to_s = mixed(root2, s, eta * (one - root2), g);
+        page.assign("m", m, to_m);
+        page.assign("v", v, to_v);
+        page.assign("s", s, to_s);
+        let q = page.sum("q", to_s.abs());
+        let r = page.scalar("r");
+        let to_r = gathered(root2, r, eta, p);
+        page.assign("r", r, to_r);
+        page.name("d̂", found(root2, to_r, q));
+        page.say("d ← max(d, min(d̂, growth_rate·d))");
+        let shrink = if self.decoupled { one - eta * decay } else { one };
+        page.step_to(stepped(page.theta(), shrink, one, [to_m, to_v], eps));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decay = step.take_decay();
         step.settle(DADAPT_ADAM.name)?;
@@ -97,23 +138,24 @@ impl<F: Float> Method<F> for DAdaptAdam<F> {
         let (b1, a1, b2, a2) =
             (f(self.beta1), f(eta * (1.0 - self.beta1)), f(self.beta2), f(1.0 - self.beta2));
         let (b3, a3, eps) = (f(root2), f(eta * (1.0 - root2)), f(self.eps));
-        let coupled = !self.decoupled;
+        let inside = !self.decoupled;
         let memory = self.m.iter_mut().zip(&mut self.v).zip(&mut self.s);
         let rows = step.parts.iter_mut().zip(memory).zip(&decay).map(|((part, ((m, v), s)), &decay)| {
             let (theta, g) = part.both();
-            ([theta, g, &mut m[..], &mut v[..], &mut s[..]], f(if coupled { decay } else { 0.0 }))
+            ([theta, g, &mut m[..], &mut v[..], &mut s[..]], f(if inside { decay } else { 0.0 }))
         });
-        let [product, size] = fuse(step.threads, rows, |[theta, g, m, v, s], decay, [products, sizes]| {
-            let terms = products.iter_mut().zip(sizes);
-            for (((theta, g), ((m, v), s)), (product, size)) in
+        let [sum, size] = fuse(step.threads, rows, |[theta, g, m, v, s], decay, [terms, sizes]| {
+            let terms = terms.iter_mut().zip(sizes);
+            for (((theta, g), ((m, v), s)), (term, size)) in
                 theta.iter().zip(g).zip(m.iter_mut().zip(v).zip(s)).zip(terms)
             {
-                let all = *g + decay * *theta;
-                let along = all.to_f64() * ratio(*s, v.sqrt() + eps).to_f64();
-                let (to_m, to_v, to_s) = (b1 * *m + a1 * all, b2 * *v + a2 * all * all, b3 * *s + a3 * all);
+                let all = coupled(*g, decay, *theta);
+                let along = product(all.to_f64(), ratio(*s, v.sqrt() + eps).to_f64());
+                let (to_m, to_v, to_s) =
+                    (mixed(b1, *m, a1, all), mixed_square(b2, *v, a2, all), mixed(b3, *s, a3, all));
                 let fine = finite([all, to_m, to_v, to_s]);
                 (*m, *v, *s) = (keep(fine, to_m, *m), keep(fine, to_v, *v), keep(fine, to_s, *s));
-                *product = keep(fine, along, 0.0);
+                *term = keep(fine, along, 0.0);
                 *size = s.to_f64().abs();
                 *g = keep(fine, F::zero(), F::NAN);
             }
@@ -121,8 +163,8 @@ impl<F: Float> Method<F> for DAdaptAdam<F> {
         if size == 0.0 {
             return Ok(Done { bad: step.consumed(1.0), lr: Some(eta), ..Done::default() });
         }
-        let numerator = root2 * self.numerator + (1.0 - root2) * eta * product;
-        let found = numerator / ((1.0 - root2) * size);
+        let numerator = gathered(root2, self.numerator, eta, sum);
+        let found = found(root2, numerator, size);
         if found.is_finite() {
             self.numerator = numerator;
             self.d = self.d.max(found.min(self.d * self.growth));
@@ -131,11 +173,11 @@ impl<F: Float> Method<F> for DAdaptAdam<F> {
         let memory = self.m.iter_mut().zip(&mut self.v);
         let rows = step.parts.iter_mut().zip(memory).zip(&decay).map(|((part, (m, v)), &decay)| {
             let (theta, g) = part.both();
-            ([theta, g, &mut m[..], &mut v[..]], f(if coupled { 1.0 } else { 1.0 - eta * decay }))
+            ([theta, g, &mut m[..], &mut v[..]], f(if inside { 1.0 } else { 1.0 - eta * decay }))
         });
         let [marked] = fuse(step.threads, rows, |[theta, g, m, v], shrink, [marks]| {
             for ((((theta, g), m), v), mark_here) in theta.iter_mut().zip(g).zip(m).zip(v).zip(marks) {
-                let next = shrink * *theta - ratio(*m, v.sqrt() + eps);
+                let next = stepped(*theta, shrink, F::one(), [*m, *v], eps);
                 let fine = finite([next, *g]);
                 *theta = keep(fine, next, *theta);
                 (*g, *mark_here) = mark(fine);

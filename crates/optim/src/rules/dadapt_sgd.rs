@@ -10,12 +10,16 @@
 //! Keras do not have it. Where all gradients are 0 nothing moves.
 
 use thalweg_core::hyper::Hyper;
-use thalweg_core::{Buffer, Float, Memory, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Real, StepError, Tensor};
 
-use super::prodigy::{D0, GROWTH, limit};
-use super::{COUPLED, Decay, Entry, Kind, NO_MOMENTUM, Room, Values, no_conflict};
+use super::prodigy::{D0, GROWTH, limit, product};
+use super::{COUPLED, Decay, Entry, Kind, NO_MOMENTUM, Room, USUAL, Values};
+use crate::about::about;
+use crate::arithmetic::coupled;
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Part, Step};
+use crate::rule::Scalar;
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{finite, keep, mark, scalar};
 
@@ -28,14 +32,34 @@ pub(super) static DADAPT_SGD: Entry = Entry {
     name: "dadapt_sgd",
     summary: "SGD without a rate to choose: estimates the distance to a solution (leave lr at 1)",
     source: "Defazio & Mishchenko 2023, Algorithm 4",
+    about: about!("dadapt_sgd.rs"),
     lr: 1.0,
     hyper: &[MOMENTUM, COUPLED, D0, GROWTH],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    undecoupled: Some(
+        "makes θ anew from its memory at each step, which a decoupled step does not reach; its own weight_decay does",
+    ),
+    ..USUAL
 };
+
+/// The new s.
+#[inline(always)]
+fn added<F: Real>(s: F, rate: F, g: F) -> F {
+    s + rate * g
+}
+
+/// The new θ: a share of it stays, the rest is θ₀ less what was summed.
+#[inline(always)]
+pub(super) fn averaged<F: Real>(theta: F, stay: F, go: F, start: F, sum: F) -> F {
+    stay * theta + go * (start - sum)
+}
+
+/// d̂.
+fn found<X: Scalar>(numerator: X, squares: X) -> X {
+    X::from_f64(2.0) * numerator / squares.sqrt()
+}
 
 struct DAdaptSgd<F> {
     momentum: f64,
@@ -66,6 +90,25 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
         true
     }
 
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        page.say("‖g₁‖: the norm of the first gradient that is not 0, over all parameters");
+        let (one, d) = (Symbol::one(), page.scalar("d"));
+        let eta = page.name("η", d * page.lr() / page.scalar("‖g₁‖"));
+        page.change_g(coupled(page.g(), setting.decay(), page.theta()));
+        let (s, start) = (page.slot("s"), page.slot("start"));
+        let p = page.sum("p", product(page.g(), s));
+        let to_s = added(s, eta, page.g());
+        page.assign("s", s, to_s);
+        let q = page.sum("q", to_s * to_s);
+        let r = page.scalar("r");
+        page.assign("r", r, r + eta * p);
+        page.name("d̂", found(r + eta * p, q));
+        page.say("d ← max(d, min(d̂, growth_rate·d))");
+        let beta = page.scalar("momentum");
+        page.step_to(averaged(page.theta(), beta, one - beta, start, to_s));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decay = step.take_decay();
         step.settle(DADAPT_SGD.name)?;
@@ -88,13 +131,12 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
             let (theta, g) = part.both();
             ([theta, g, &mut s[..]], f(decay))
         });
-        let [product, squares] = fuse(step.threads, rows, |[theta, g, s], decay, [products, squares]| {
-            for ((((theta, g), s), product), square) in theta.iter().zip(g).zip(s).zip(products).zip(squares)
-            {
-                let all = *g + decay * *theta;
-                let next = *s + rate * all;
+        let [sum, squares] = fuse(step.threads, rows, |[theta, g, s], decay, [terms, squares]| {
+            for ((((theta, g), s), term), square) in theta.iter().zip(g).zip(s).zip(terms).zip(squares) {
+                let all = coupled(*g, decay, *theta);
+                let next = added(*s, rate, all);
                 let fine = finite([all, next]);
-                *product = keep(fine, all.to_f64() * s.to_f64(), 0.0);
+                *term = keep(fine, product(all.to_f64(), s.to_f64()), 0.0);
                 *s = keep(fine, next, *s);
                 *square = s.to_f64() * s.to_f64();
                 *g = keep(fine, F::zero(), F::NAN);
@@ -103,8 +145,8 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
         if squares == 0.0 {
             return Ok(Done { bad: step.consumed(1.0), lr: Some(eta), ..Done::default() });
         }
-        let numerator = self.numerator + eta * product;
-        let found = 2.0 * numerator / squares.sqrt();
+        let numerator = self.numerator + eta * sum;
+        let found = found(numerator, squares);
         if found.is_finite() {
             self.numerator = numerator;
             self.d = self.d.max(found.min(self.d * self.growth));
@@ -117,7 +159,7 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
         });
         let [marked] = fuse(step.threads, rows, |[theta, g, s, start], (), [marks]| {
             for ((((theta, g), s), start), m) in theta.iter_mut().zip(g).zip(s).zip(start).zip(marks) {
-                let next = stay * *theta + go * (*start - *s);
+                let next = averaged(*theta, stay, go, *start, *s);
                 let fine = finite([next, *g]);
                 *theta = keep(fine, next, *theta);
                 (*g, *m) = mark(fine);

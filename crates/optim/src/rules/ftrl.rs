@@ -5,12 +5,13 @@
 //! θ ← (clamp(z, −λ₁, λ₁) − z) / ((β + r(n))/η + 2 λ₂)
 //! ```
 //! For sparse linear models on streams (clicks, hashed features): AdaGrad's rates with exact zeros from λ₁. Memory: 2 numbers a
-//! parameter. As Keras: λ₂ counts twice, z starts at 0, so the first step forgets where θ started; s is `l2_shrinkage`.
+//! parameter. As Keras: λ₂ counts twice, z starts at 0, so the first step forgets where θ started; s is `l2_shrinkage`. PyTorch
+//! and optax do not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// The power of n, negated: −½ or 0.

@@ -9,26 +9,29 @@
 //!
 //! Memory: two numbers per parameter, and the direction of one tensor at a time.
 //!
-//! Differs from the paper: φ(‖θ‖) is ‖θ‖ itself, as in optax. pytorch-optimizer clamps it to 10 and leaves v uncorrected. PyTorch
-//! has no LAMB; Keras has this one.
+//! Differs from the paper: φ(‖θ‖) is ‖θ‖ itself, as in optax. pytorch-optimizer clamps it to 10 and leaves v uncorrected. Keras
+//! has ε = 1e-7, and its decay shrinks θ outside of u and r. PyTorch has no LAMB.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use thalweg_core::{Float, Memory, StepError, Tensor};
+use thalweg_core::{Float, Memory, Real, StepError, Tensor};
 
-use super::{Adam, Decay, Entry, Hyper, Kind, Range, Room, Values, adam, no_conflict};
+use super::{Adam, Decay, Entry, Hyper, Kind, Range, Room, USUAL, Values, adam};
+use crate::about::about;
 use crate::driver::{Around, Gradient, Span, Sweep, norm, sweep};
 use crate::format::{Format, View};
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
-use crate::rule::{Rule, When};
+use crate::rule::{Rule, Scalar, When};
 use crate::tensorwise::first_bad;
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::{each, finite};
 
 pub(super) static LAMB: Entry = Entry {
     name: "lamb",
     summary: "Adam's direction at a length in proportion to each tensor's own, for large batches",
     source: "You et al. 2020, Algorithm 2",
+    about: about!("lamb.rs"),
     lr: 1e-3,
     hyper: &[
         adam::BETA1,
@@ -43,9 +46,8 @@ pub(super) static LAMB: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    ..USUAL
 };
 
 struct Lamb<F: Float> {
@@ -62,7 +64,35 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     Box::new(Lamb { adam, slots: std::array::from_fn(slot), direction: vec![F::zero(); most] })
 }
 
+/// The direction with the decay in it.
+#[inline(always)]
+fn decayed<F: Real>(u: F, decay: F, theta: F) -> F {
+    u - decay * theta
+}
+
+/// r: ‖θ‖/‖u‖, 1 where either is 0.
+fn trust<X: Scalar>(theta: X, u: X) -> X {
+    let one = X::one();
+    X::select(theta.is_zero(), one, X::select(u.is_zero(), one, theta / u))
+}
+
+/// The new θ.
+#[inline(always)]
+fn along<F: Real>(theta: F, by: F, u: F) -> F {
+    theta + by * u
+}
+
 impl<F: Float> Method<F> for Lamb<F> {
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        let when = When { t: page.scalar("t"), lr: Symbol::one() };
+        let (_, u, _) = page.rule_at::<Adam, 2>(when, &[]);
+        let u = page.name("u", decayed(u, setting.decay(), page.theta()));
+        page.say("‖θ‖, ‖u‖: the norms over one tensor");
+        let r = page.name("r", trust(page.scalar("‖θ‖"), page.scalar("‖u‖")));
+        page.step_to(along(page.theta(), page.lr() * r, u));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         let decays = step.take_decay();
         step.settle("lamb")?;
@@ -99,18 +129,16 @@ impl<F: Float> Method<F> for Lamb<F> {
             if decay > 0.0 {
                 let decay = F::from_f64(decay);
                 each(threads, u, theta, |u, theta| {
-                    u.iter_mut().zip(theta).for_each(|(u, t)| *u = *u - decay * *t);
+                    u.iter_mut().zip(theta).for_each(|(u, t)| *u = decayed(*u, decay, *t));
                 });
             }
             let size = |x: &[F]| norm(&[x], f64::INFINITY, threads);
-            let (long, far) = (size(theta), size(u));
-            let ratio = if long == 0.0 || far == 0.0 { 1.0 } else { long / far };
-            let by = F::from_f64(lr * ratio);
+            let by = F::from_f64(lr * trust(size(theta), size(u)));
             let sound = AtomicBool::new(true);
             each(threads, u, theta, |u, theta| {
                 let mut all = true;
                 for (u, t) in u.iter_mut().zip(theta) {
-                    *u = *t + by * *u;
+                    *u = along(*t, by, *u);
                     let kept = u.abs() < F::INFINITY;
                     *t = F::select(kept, *u, *t);
                     all &= kept;

@@ -11,19 +11,22 @@
 //!
 //! Differs from the paper: η multiplies b and not each gradient on entry (the same while η stays), as in pytorch-optimizer, whose
 //! dampening τ is here too. There vectors take plain momentum steps without decay; here, as in optax, all tensors are alike. optax
-//! divides by ‖g + λθ‖, not by the paper's sum of norms. PyTorch and Keras have no LARS.
+//! divides by ‖g + λθ‖, not by the paper's sum of norms, and multiplies by η on entry into b. PyTorch and Keras have no LARS.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Tensor};
 
-use super::{COUPLED, Decay, Entry, Kind, Momentum, Nesterov, Room, Sgd, Values, momentum};
+use super::{COUPLED, Decay, Entry, Kind, Momentum, Nesterov, Room, Sgd, USUAL, Values, momentum};
+use crate::about::about;
 use crate::method::Method;
+use crate::rule::Scalar;
 use crate::scaled::{Factor, Scaled, Sizes};
 
 pub(super) static LARS: Entry = Entry {
     name: "lars",
     summary: "momentum; each tensor moves by a share of its own norm, for very large batches",
     source: "You, Gitman & Ginsburg 2017, Algorithm 1",
+    about: about!("lars.rs"),
     lr: 1.0,
     hyper: &[
         momentum::MOMENTUM,
@@ -40,7 +43,6 @@ pub(super) static LARS: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Tensor,
-    rest: None,
     conflict: |v| {
         if v.is("nesterov") && v.get("momentum") == 0.0 {
             Some(("nesterov", "nesterov=true needs a momentum above 0"))
@@ -53,33 +55,38 @@ pub(super) static LARS: Entry = Entry {
         }
     },
     make: (make, make),
+    ..USUAL
 };
 
-struct Trust {
-    coefficient: f64,
-    eps: f64,
-}
+struct Trust;
 
 impl Factor for Trust {
     const NAME: &'static str = "lars";
     const MEMORY: Option<&'static str> = None;
+    const HYPER: [&'static str; 2] = ["trust_coefficient", "eps"];
+    const RENAMED: &'static [(&'static str, &'static str)] = &[];
 
-    fn factor(&self, Sizes { g, theta, decay, .. }: Sizes, _: &mut f64) -> (f64, f64) {
-        let pull = g + decay * theta;
-        let ratio =
-            if theta == 0.0 || pull == 0.0 { 1.0 } else { self.coefficient * theta / (pull + self.eps) };
-        (ratio, ratio * decay)
+    fn factor<X: Scalar>([coefficient, eps]: [X; 2], sizes: Sizes<X>, memory: X) -> (X, X, X) {
+        let Sizes { g, theta, decay, .. } = sizes;
+        let (one, pull) = (X::one(), g + decay * theta);
+        let ratio = X::select(pull.is_zero(), one, coefficient * theta / (pull + eps));
+        let ratio = X::select(theta.is_zero(), one, ratio);
+        (ratio, ratio * decay, memory)
     }
 }
 
 fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
-    let trust = Trust { coefficient: v.get("trust_coefficient"), eps: v.get("eps") };
     let (momentum, tensors): (f64, &[&Tensor]) = (v.get("momentum"), room.tensors);
     if momentum == 0.0 {
-        Box::new(Scaled::new(trust, Sgd, 1.0, tensors))
+        Box::new(Scaled::<Trust, _, _, _>::new(v, Sgd, 1.0, tensors))
     } else if v.is("nesterov") {
-        Box::new(Scaled::new(trust, Nesterov { momentum }, 1.0, tensors))
+        Box::new(Scaled::<Trust, _, _, _>::new(v, Nesterov { momentum }, 1.0, tensors))
     } else {
-        Box::new(Scaled::new(trust, Momentum { momentum, dampening: 0.0 }, 1.0 - v.get("dampening"), tensors))
+        Box::new(Scaled::<Trust, _, _, _>::new(
+            v,
+            Momentum { momentum, dampening: 0.0 },
+            1.0 - v.get("dampening"),
+            tensors,
+        ))
     }
 }

@@ -9,18 +9,21 @@
 //! parameter once the history is full. One call is one iteration, some 1 to 3 gradients; f has the l2 penalty in it.
 //!
 //! Iterate by iterate PyTorch's `LBFGS(line_search_fn="strong_wolfe")`, whose cubic interpolation this is, but for what it leaves
-//! open: the lower end of a bracket is a point of sufficient decrease, as in the book, where PyTorch takes the lower value; a trial whose loss or gradient is not finite is halved; a direction that does not go down is replaced by −g and the history
-//! forgotten, as after a search that found no lower point; where the change of f that a step can still bring is below the rounding of f
-//! itself (ε^⅔ of it), slopes alone decide (Hager & Zhang 2005, section 4); a pair is kept where yᵀs > ε‖y‖² (scipy's rule) and not
-//! 10⁻¹⁰, which stops learning near the minimum; both tolerances are 0, the loop has its own. optax's `lbfgs` keeps 10 pairs and
-//! searches by other rules; Keras has none.
+//! open: the lower end of a bracket is a point of sufficient decrease, as in the book, where PyTorch takes the lower value; a
+//! trial whose loss or gradient is not finite is halved; a direction that does not go down is replaced by −g and the history
+//! forgotten, as after a search that found no lower point; where the change of f that a step can still bring is below the
+//! rounding of f itself (ε^⅔ of it), slopes alone decide (Hager & Zhang 2005, section 4); a pair is kept where yᵀs > ε‖y‖²
+//! (scipy's rule) and not 10⁻¹⁰, which stops learning near the minimum; both tolerances are 0, the loop has its own. optax's
+//! `lbfgs` keeps 10 pairs and searches by other rules; Keras has none.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Buffer, Float, Memory, Needs, StepError, Tensor, Threads};
 
-use super::{Decay, Entry, Kind, Room, Values, no_conflict};
+use super::{Decay, Entry, Grown, Kind, Room, USUAL, Values};
+use crate::about::about;
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Part, Step};
+use crate::trace::{Setting, Tracer};
 use crate::vector::fuse;
 use crate::whole::{Elsewhere, count, dot, noise, scalar, slices};
 
@@ -37,6 +40,7 @@ pub(super) static LBFGS: Entry = Entry {
     name: "lbfgs",
     summary: "quasi-Newton on all rows with a strong Wolfe line search: smooth problems to many digits",
     source: "Liu & Nocedal 1989; Nocedal & Wright 2006, Algorithms 3.5-3.6",
+    about: about!("lbfgs.rs"),
     lr: 1.0,
     hyper: &[
         Hyper::new("history_size", 100.0, Range::COUNT, "pairs of steps and gradient changes that are kept"),
@@ -50,10 +54,15 @@ pub(super) static LBFGS: Entry = Entry {
         ),
     ],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    undecoupled: Some("measures how far each step goes down, and a decoupled step is no part of that"),
+    unsigned: Some("needs a smooth objective, and |θ| has a kink"),
+    memory: Some(|v| Grown {
+        numbers: Some(2.0 * v.get("history_size") + 2.0),
+        text: "2·history_size + 2 once the history is full",
+    }),
+    ..USUAL
 };
 
 /// A step and the change of the gradient that it brought.
@@ -299,6 +308,22 @@ impl<F: Float> Method<F> for Lbfgs<F> {
     }
     fn finds_rate(&self) -> bool {
         true
+    }
+
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, true);
+        page.say(
+            "s ← θ − θₜ₋₁, y ← g − gₜ₋₁; the pair is kept, with up to history_size others, if yᵀs > ε·yᵀy",
+        );
+        page.say("d ← −g; for each pair, the newest first: a ← sᵀd/yᵀs, d ← d − a·y");
+        page.say("d ← d·yᵀs/yᵀy of the newest pair");
+        page.say("for each pair, the oldest first: d ← d + (a − yᵀd/yᵀs)·s");
+        page.say(if self.line_search {
+            "t ← a step length under the strong Wolfe conditions, by cubic interpolation from lr"
+        } else {
+            "t ← lr"
+        });
+        page.say("θ ← θ + t·d");
     }
 
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {

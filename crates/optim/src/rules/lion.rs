@@ -3,12 +3,14 @@
 //! θ ← θ − α sign(β₁ m + (1 − β₁) g)
 //! m ← β₂ m + (1 − β₂) g
 //! ```
-//! Every coordinate moves by α: choose it 3 to 10 times below Adam's and the decay as much above. For large batches. Memory: 1 number a
-//! parameter. As optax; decay is decoupled.
+//! Every coordinate moves by α: choose it 3 to 10 times below Adam's and the decay as much above. For large batches. Memory: 1
+//! number a parameter. As optax, whose rate has no default; decay is decoupled, 0.001 there as here. Keras's rate is 0.001, and
+//! it has no decay unless asked. PyTorch does not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
+use crate::arithmetic::signed;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// β₁.
@@ -33,13 +35,6 @@ coef! {
         a2,
         lr,
     }
-}
-
-/// `size` with the sign of x; 0 where x is 0.
-#[inline(always)]
-pub(super) fn signed<F: Real>(size: F, x: F) -> F {
-    let zero = F::zero();
-    F::select(zero.lt(x), size, F::select(x.lt(zero), -size, zero))
 }
 
 impl Rule<1> for Lion {

@@ -1,47 +1,52 @@
 //! One file for each rule, and [`ALL`], the registry that everything else reads.
 
-mod adabelief;
-mod adabound;
-mod adadelta;
-mod adafactor;
-mod adagrad;
-mod adam;
-mod adamax;
-mod adan;
-mod amsgrad;
-mod armijo;
-mod asgd;
-mod dadapt_adagrad;
-mod dadapt_adam;
-mod dadapt_sgd;
-mod ftrl;
-mod lamb;
-mod lars;
-mod lbfgs;
-mod lion;
-mod momentum;
-mod muon;
-mod nadam;
-mod nesterov;
-mod novograd;
-mod polyak;
-mod prodigy;
-mod radam;
-mod rmsprop;
-mod rprop;
-mod saga;
-mod schedulefree;
-mod schedulefree_adamw;
-mod schedulefree_radam;
-mod schedulefree_sgd;
-mod sgd;
-mod shampoo;
-mod signsgd;
-mod sm3;
-mod soap;
-mod sophia;
-mod svrg;
-mod yogi;
+pub mod adabelief;
+pub mod adabound;
+pub mod adadelta;
+pub mod adafactor;
+pub mod adagrad;
+pub mod adam;
+pub mod adamax;
+pub mod adan;
+pub mod ademamix;
+pub mod adopt;
+pub mod amsgrad;
+pub mod armijo;
+pub mod asgd;
+pub mod dadapt_adagrad;
+pub mod dadapt_adam;
+pub mod dadapt_sgd;
+pub mod dog;
+pub mod fromage;
+pub mod ftrl;
+pub mod lamb;
+pub mod lars;
+pub mod lbfgs;
+pub mod lion;
+pub mod momentum;
+pub mod muon;
+pub mod nadam;
+pub mod nesterov;
+pub mod novograd;
+pub mod optimistic;
+pub mod polyak;
+pub mod prodigy;
+pub mod radam;
+pub mod rmsprop;
+pub mod rprop;
+pub mod saga;
+pub mod schedulefree;
+pub mod schedulefree_adamw;
+pub mod schedulefree_radam;
+pub mod schedulefree_sgd;
+pub mod sgd;
+pub mod shampoo;
+pub mod signsgd;
+pub mod sm3;
+pub mod soap;
+pub mod sophia;
+pub mod svrg;
+pub mod yogi;
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Tensor};
@@ -53,6 +58,8 @@ pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamax::Adamax;
 pub use adan::Adan;
+pub use ademamix::AdEmaMix;
+pub use adopt::Adopt;
 pub use amsgrad::AmsGrad;
 pub use asgd::Asgd;
 pub use ftrl::Ftrl;
@@ -60,6 +67,7 @@ pub use lion::Lion;
 pub use momentum::Momentum;
 pub use nadam::Nadam;
 pub use nesterov::Nesterov;
+pub use optimistic::{OptimisticAdam, OptimisticSgd};
 pub use radam::Radam;
 pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum};
 pub use rprop::Rprop;
@@ -72,6 +80,8 @@ use armijo::ARMIJO;
 use dadapt_adagrad::DADAPT_ADAGRAD;
 use dadapt_adam::DADAPT_ADAM;
 use dadapt_sgd::DADAPT_SGD;
+use dog::{DOG, DOWG};
+use fromage::FROMAGE;
 use lamb::LAMB;
 use lars::LARS;
 use lbfgs::LBFGS;
@@ -89,6 +99,7 @@ use soap::SOAP;
 use sophia::SOPHIA;
 use svrg::SVRG;
 
+use crate::about::about;
 use crate::chain::{MakeAfter, MakeBefore};
 use crate::elementwise::Elementwise;
 use crate::format::Format;
@@ -103,8 +114,10 @@ pub struct Entry {
     pub name: &'static str,
     /// What it is for, in a line.
     pub summary: &'static str,
-    /// Paper and address.
+    /// The paper.
     pub source: &'static str,
+    /// What stands above its code, in Markdown: the formula, what it is for, its memory, and where PyTorch, optax and Keras differ.
+    pub about: &'static str,
     /// The learning rate when nothing is said.
     pub lr: f64,
     /// The hyperparameters besides `lr`, in the order in which they can be given.
@@ -117,13 +130,47 @@ pub struct Entry {
     pub kind: Kind,
     /// For a rule that works on some tensors only: which, and what the others get where the rule stands alone.
     pub rest: Option<Rest>,
+    /// The memory at these values, where it is not all there from the start.
+    pub memory: Option<fn(&Values<'_>) -> Grown>,
+    /// The rate that suits a linear model when nothing is said.
+    pub rate: Rate,
+    /// Whether a linear model's rate is to fall to 0 over the run when nothing is said.
+    pub falls: bool,
+    /// Why nothing but the rule may shrink θ (a decoupled penalty), as a verb phrase; `None` where it may.
+    pub undecoupled: Option<&'static str>,
+    /// Why sign(θ) may be no part of the gradient (coupled l1), as a verb phrase; `None` where it may.
+    pub unsigned: Option<&'static str>,
     pub(crate) make: (Make<f32>, Make<f64>),
+}
+
+/// Memory that grows with the run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grown {
+    /// Numbers a parameter in the end; `None` where that depends on the data.
+    pub numbers: Option<f64>,
+    /// The same in words.
+    pub text: &'static str,
+}
+
+/// Which learning rate suits a linear model when nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// 1/L, L being the objective's largest curvature: gradient descent in all its forms.
+    Curvature,
+    /// 1/(3L), L being the largest curvature of a batch: rules without noise at the optimum.
+    RowCurvature,
+    /// This one.
+    Number(f64),
+    /// 50 times the default, which is made for networks, where that is below 0.005.
+    Scaled,
 }
 
 /// What goes with a rule that works on some tensors only.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest {
     /// Whether the rule works on a tensor.
+    pub works: fn(&Tensor) -> bool,
+    /// Whether it takes that tensor where it stands alone.
     pub takes: fn(&Tensor) -> bool,
     /// The rule for the others.
     pub expression: &'static str,
@@ -239,9 +286,25 @@ const DECOUPLED: Hyper = Hyper::new(
 /// Momentum in rules that run without it by default.
 const NO_MOMENTUM: Hyper = Hyper { default: 0.0, ..momentum::MOMENTUM };
 
-fn no_conflict(_: &Values<'_>) -> Option<(&'static str, &'static str)> {
-    None
-}
+/// What most entries have in common.
+const USUAL: Entry = Entry {
+    name: "",
+    summary: "",
+    source: "",
+    about: "",
+    lr: 1e-3,
+    hyper: &[],
+    decay: Decay::Coupled,
+    conflict: |_| None,
+    kind: Kind::Elementwise,
+    rest: None,
+    memory: None,
+    rate: Rate::Scaled,
+    falls: true,
+    undecoupled: None,
+    unsigned: None,
+    make: (|_, _| unreachable!("an entry has its makers"), |_, _| unreachable!("an entry has its makers")),
+};
 
 macro_rules! both {
     ($make:ident) => {
@@ -250,7 +313,7 @@ macro_rules! both {
 }
 
 /// Every rule.
-pub static ALL: [&Entry; 43] = [
+pub static ALL: [&Entry; 51] = [
     &SGD,
     &ADAGRAD,
     &RMSPROP,
@@ -259,6 +322,7 @@ pub static ALL: [&Entry; 43] = [
     &ADAMW,
     &ADADELTA,
     &ADAMAX,
+    &ADAMAXW,
     &NADAM,
     &NADAMW,
     &RADAM,
@@ -267,16 +331,21 @@ pub static ALL: [&Entry; 43] = [
     &AMSBOUND,
     &YOGI,
     &ADAN,
+    &ADEMAMIX,
+    &ADOPT,
     &LION,
     &SIGNSGD,
     &SIGNUM,
     &RPROP,
     &ASGD,
     &FTRL,
+    &OPTIMISTIC_SGD,
+    &OPTIMISTIC_ADAM,
     &NOVOGRAD,
     &SM3,
     &LARS,
     &LAMB,
+    &FROMAGE,
     &ADAFACTOR,
     &MUON,
     &SHAMPOO,
@@ -288,6 +357,8 @@ pub static ALL: [&Entry; 43] = [
     &DADAPT_SGD,
     &DADAPT_ADAM,
     &DADAPT_ADAGRAD,
+    &DOG,
+    &DOWG,
     &POLYAK,
     &LBFGS,
     &ARMIJO,
@@ -307,6 +378,7 @@ static SGD: Entry = Entry {
     name: "sgd",
     summary: "gradient descent, with momentum (heavy ball) or Nesterov's look-ahead if asked for",
     source: "Robbins & Monro 1951; Polyak 1964; Nesterov 1983",
+    about: about!("sgd.rs", "momentum.rs", "nesterov.rs"),
     lr: 1e-3,
     hyper: &[
         NO_MOMENTUM,
@@ -316,7 +388,6 @@ static SGD: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
     conflict: |v| {
         let momentum = v.get("momentum");
         if v.is("nesterov") && momentum == 0.0 {
@@ -330,6 +401,9 @@ static SGD: Entry = Entry {
         }
     },
     make: both!(make_sgd),
+    rate: Rate::Curvature,
+    falls: false,
+    ..USUAL
 };
 
 fn make_sgd<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -347,13 +421,15 @@ static ADAGRAD: Entry = Entry {
     name: "adagrad",
     summary: "each coordinate's rate falls with the root of its summed squares; for sparse features",
     source: "Duchi, Hazan & Singer 2011",
+    about: about!("adagrad.rs"),
     lr: 1e-2,
     hyper: &[Adagrad::HYPER[0], COUPLED, Adagrad::HYPER[1], Adagrad::HYPER[2]],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adagrad),
+    rate: Rate::Number(0.5),
+    falls: false,
+    ..USUAL
 };
 
 fn make_adagrad<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -365,6 +441,7 @@ static RMSPROP: Entry = Entry {
     name: "rmsprop",
     summary: "divides by a running root mean square of the gradient, or its deviation (centered)",
     source: "Tieleman & Hinton 2012; Graves 2013",
+    about: about!("rmsprop.rs"),
     lr: 1e-2,
     hyper: &[
         rmsprop::ALPHA,
@@ -375,9 +452,9 @@ static RMSPROP: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_rmsprop),
+    rate: Rate::Number(0.05),
+    ..USUAL
 };
 
 fn make_rmsprop<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -394,13 +471,13 @@ static ADAM: Entry = Entry {
     name: "adam",
     summary: "momentum divided by a running root mean square; works untuned on most problems",
     source: "Kingma & Ba 2015, Algorithm 1",
+    about: about!("adam.rs"),
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adam),
+    ..USUAL
 };
 
 fn make_adam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -411,26 +488,26 @@ static ADAMW: Entry = Entry {
     name: "adamw",
     summary: "Adam with weight decay that does not pass through the moments",
     source: "Loshchilov & Hutter 2019, Algorithm 2",
+    about: about!("adam.rs"),
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, DECOUPLED],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adam),
+    ..USUAL
 };
 
 static AMSGRAD: Entry = Entry {
     name: "amsgrad",
     summary: "Adam divided by the largest mean square so far: converges where Adam need not",
     source: "Reddi, Kale & Kumar 2018, Algorithm 2",
+    about: about!("amsgrad.rs"),
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_amsgrad),
+    ..USUAL
 };
 
 fn make_amsgrad<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -441,13 +518,14 @@ static ADADELTA: Entry = Entry {
     name: "adadelta",
     summary: "steps in units of earlier steps: nothing to choose, but a slow start",
     source: "Zeiler 2012, Algorithm 1",
+    about: about!("adadelta.rs"),
     lr: 1.0,
     hyper: &[adadelta::RHO, adadelta::EPS, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adadelta),
+    falls: false,
+    ..USUAL
 };
 
 fn make_adadelta<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -458,30 +536,43 @@ static ADAMAX: Entry = Entry {
     name: "adamax",
     summary: "Adam divided by the largest gradient of late",
     source: "Kingma & Ba 2015, Algorithm 2",
+    about: about!("adamax.rs"),
     lr: 2e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adamax),
+    ..USUAL
 };
 
 fn make_adamax<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     elementwise(Adamax { beta1: v.get("beta1"), beta2: v.get("beta2"), eps: v.get("eps") }, room)
 }
 
+static ADAMAXW: Entry = Entry {
+    name: "adamaxw",
+    summary: "Adamax with weight decay that does not pass through the moments",
+    source: "Kingma & Ba 2015, Algorithm 2; Loshchilov & Hutter 2019",
+    about: about!("adamax.rs"),
+    lr: 2e-3,
+    hyper: &[adam::BETA1, adam::BETA2, adam::EPS, DECOUPLED],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    make: both!(make_adamax),
+    ..USUAL
+};
+
 static NADAM: Entry = Entry {
     name: "nadam",
     summary: "Adam with Nesterov's look-ahead",
     source: "Dozat 2016, Algorithm 2",
+    about: about!("nadam.rs"),
     lr: 2e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED, nadam::MOMENTUM_DECAY],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_nadam),
+    ..USUAL
 };
 
 fn make_nadam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -500,26 +591,26 @@ static NADAMW: Entry = Entry {
     name: "nadamw",
     summary: "NAdam with weight decay that does not pass through the moments",
     source: "Dozat 2016; Loshchilov & Hutter 2019",
+    about: about!("nadam.rs"),
     lr: 2e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, DECOUPLED, nadam::MOMENTUM_DECAY],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_nadam),
+    ..USUAL
 };
 
 static RADAM: Entry = Entry {
     name: "radam",
     summary: "Adam that divides only once it has seen enough: warm-up without a schedule",
     source: "Liu et al. 2020, Algorithm 2",
+    about: about!("radam.rs"),
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adam::EPS, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_radam),
+    ..USUAL
 };
 
 fn make_radam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -530,13 +621,13 @@ static ADABELIEF: Entry = Entry {
     name: "adabelief",
     summary: "Adam divided by how far gradients are from their mean",
     source: "Zhuang et al. 2020, Algorithm 2",
+    about: about!("adabelief.rs"),
     lr: 1e-3,
     hyper: &[adam::BETA1, adam::BETA2, adabelief::EPS, Hyper { default: 0.0, ..DECOUPLED }],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adabelief),
+    ..USUAL
 };
 
 fn make_adabelief<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -547,6 +638,7 @@ static ADABOUND: Entry = Entry {
     name: "adabound",
     summary: "begins as Adam, ends as SGD with momentum",
     source: "Luo et al. 2019, Algorithm 2",
+    about: about!("adabound.rs"),
     lr: 1e-3,
     hyper: &[
         adabound::FINAL_LR,
@@ -558,9 +650,8 @@ static ADABOUND: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adabound),
+    ..USUAL
 };
 
 fn make_adabound<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -580,6 +671,7 @@ static AMSBOUND: Entry = Entry {
     name: "amsbound",
     summary: "AdaBound with the largest mean square so far",
     source: "Luo et al. 2019, Algorithm 3",
+    about: about!("adabound.rs"),
     lr: 1e-3,
     hyper: &[
         adabound::FINAL_LR,
@@ -591,9 +683,8 @@ static AMSBOUND: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_amsbound),
+    ..USUAL
 };
 
 fn make_amsbound<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -613,13 +704,14 @@ static YOGI: Entry = Entry {
     name: "yogi",
     summary: "Adam whose mean square changes slowly both ways",
     source: "Zaheer et al. 2018, Algorithm 2",
+    about: about!("yogi.rs"),
     lr: 1e-2,
     hyper: &[adam::BETA1, adam::BETA2, yogi::EPS, yogi::START, Hyper { default: 0.0, ..DECOUPLED }],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_yogi),
+    rate: Rate::Number(0.05),
+    ..USUAL
 };
 
 fn make_yogi<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -638,6 +730,7 @@ static ADAN: Entry = Entry {
     name: "adan",
     summary: "Adam with Nesterov's look-ahead from differences of gradients",
     source: "Xie et al. 2022, Algorithm 1",
+    about: about!("adan.rs"),
     lr: 1e-3,
     hyper: &[
         adan::BETA1,
@@ -649,9 +742,8 @@ static ADAN: Entry = Entry {
     ],
     decay: Decay::DecoupledOrProximal,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_adan),
+    ..USUAL
 };
 
 fn make_adan<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -661,17 +753,126 @@ fn make_adan<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     )
 }
 
+static ADEMAMIX: Entry = Entry {
+    name: "ademamix",
+    summary: "Adam with a second mean that remembers ten thousand gradients; for long runs",
+    source: "Pagliardini, Ablin & Grangier 2024",
+    about: about!("ademamix.rs"),
+    lr: 1e-3,
+    hyper: &[
+        adam::BETA1,
+        adam::BETA2,
+        ademamix::BETA3,
+        ademamix::ALPHA,
+        adam::EPS,
+        Hyper { default: 0.0, ..DECOUPLED },
+    ],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    make: both!(make_ademamix),
+    ..USUAL
+};
+
+fn make_ademamix<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        AdEmaMix {
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            beta3: v.get("beta3"),
+            alpha: v.get("alpha"),
+            eps: v.get("eps"),
+        },
+        room,
+    )
+}
+
+static ADOPT: Entry = Entry {
+    name: "adopt",
+    summary: "Adam that divides by the mean square of earlier gradients: converges with any beta2",
+    source: "Taniguchi et al. 2024, Algorithm 2",
+    about: about!("adopt.rs"),
+    lr: 1e-3,
+    hyper: &[
+        adam::BETA1,
+        Hyper { default: 0.9999, ..adam::BETA2 },
+        adopt::EPS,
+        adopt::CLIPPING,
+        Hyper { default: 0.0, ..DECOUPLED },
+    ],
+    decay: Decay::Decoupled,
+    kind: Kind::Elementwise,
+    make: both!(make_adopt),
+    ..USUAL
+};
+
+fn make_adopt<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    let (beta1, beta2) = (v.get("beta1"), v.get("beta2"));
+    elementwise(Adopt { beta1, beta2, eps: v.get("eps"), clipping: v.get("clipping") }, room)
+}
+
+static OPTIMISTIC_SGD: Entry = Entry {
+    name: "optimistic_sgd",
+    summary: "gradient descent that takes its last step back: for games and saddle points",
+    source: "Daskalakis et al. 2018; Mokhtari, Ozdaglar & Pattathil 2020",
+    about: about!("optimistic.rs"),
+    lr: 1e-3,
+    hyper: &[optimistic::ALPHA, optimistic::BETA, COUPLED],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    make: both!(make_optimistic_sgd),
+    ..USUAL
+};
+
+fn make_optimistic_sgd<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(OptimisticSgd { alpha: v.get("alpha"), beta: v.get("beta") }, room)
+}
+
+static OPTIMISTIC_ADAM: Entry = Entry {
+    name: "optimistic_adam",
+    summary: "Adam that takes its last direction back: for games and saddle points",
+    source: "Daskalakis et al. 2018, Algorithm 1",
+    about: about!("optimistic.rs"),
+    lr: 1e-3,
+    hyper: &[
+        optimistic::ALPHA,
+        optimistic::BETA,
+        adam::BETA1,
+        adam::BETA2,
+        adam::EPS,
+        optimistic::NESTEROV,
+        COUPLED,
+    ],
+    decay: Decay::Coupled,
+    kind: Kind::Elementwise,
+    make: both!(make_optimistic_adam),
+    ..USUAL
+};
+
+fn make_optimistic_adam<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
+    elementwise(
+        OptimisticAdam {
+            alpha: v.get("alpha"),
+            beta: v.get("beta"),
+            beta1: v.get("beta1"),
+            beta2: v.get("beta2"),
+            eps: v.get("eps"),
+            nesterov: v.get("nesterov"),
+        },
+        room,
+    )
+}
+
 static LION: Entry = Entry {
     name: "lion",
     summary: "moves every coordinate by the rate; for large batches, with little memory",
     source: "Chen et al. 2023, Algorithm 2",
+    about: about!("lion.rs"),
     lr: 1e-4,
     hyper: &[lion::BETA1, lion::BETA2, Hyper { default: 1e-3, ..DECOUPLED }],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_lion),
+    ..USUAL
 };
 
 fn make_lion<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -682,13 +883,13 @@ static SIGNSGD: Entry = Entry {
     name: "signsgd",
     summary: "moves every coordinate by the rate, after the sign of its gradient",
     source: "Bernstein et al. 2018, Algorithm 1",
+    about: about!("signsgd.rs"),
     lr: 1e-3,
     hyper: &[Hyper { default: 0.0, ..DECOUPLED }],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_signsgd),
+    ..USUAL
 };
 
 fn make_signsgd<F: Float>(_: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -699,13 +900,13 @@ static SIGNUM: Entry = Entry {
     name: "signum",
     summary: "signSGD on a mean gradient",
     source: "Bernstein et al. 2018, Algorithm 2",
+    about: about!("signsgd.rs"),
     lr: 1e-3,
     hyper: &[momentum::MOMENTUM, Hyper { default: 0.0, ..DECOUPLED }],
     decay: Decay::Decoupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_signum),
+    ..USUAL
 };
 
 fn make_signum<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -716,16 +917,19 @@ static RPROP: Entry = Entry {
     name: "rprop",
     summary: "a step for each coordinate from signs alone; full batch only",
     source: "Riedmiller & Braun 1993; Igel & Hüsken 2000",
+    about: about!("rprop.rs"),
     lr: 1e-2,
     hyper: &[rprop::ETAMINUS, rprop::ETAPLUS, rprop::MIN, rprop::MAX],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
     conflict: |v| {
         (v.get("step_size_min") > v.get("step_size_max"))
             .then_some(("step_size_min", "step_size_min is above step_size_max"))
     },
     make: both!(make_rprop),
+    rate: Rate::Number(0.05),
+    falls: false,
+    ..USUAL
 };
 
 fn make_rprop<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -744,13 +948,16 @@ static ASGD: Entry = Entry {
     name: "asgd",
     summary: "gradient descent whose late iterates are averaged",
     source: "Polyak & Juditsky 1992",
+    about: about!("asgd.rs"),
     lr: 1e-2,
     hyper: &[asgd::LAMBD, asgd::ALPHA, asgd::T0, COUPLED],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
-    conflict: no_conflict,
     make: both!(make_asgd),
+    rate: Rate::Curvature,
+    falls: false,
+    undecoupled: Some("evaluates a mean of weights that a decoupled step does not reach; its own lambd does"),
+    ..USUAL
 };
 
 fn make_asgd<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -761,16 +968,22 @@ static FTRL: Entry = Entry {
     name: "ftrl",
     summary: "sparse linear models on streams: exact zeros from its own l1",
     source: "McMahan et al. 2013, Algorithm 1",
+    about: about!("ftrl.rs"),
     lr: 1e-3,
     hyper: &[ftrl::POWER, ftrl::START, ftrl::L1, ftrl::L2, ftrl::SHRINKAGE, ftrl::BETA],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    rest: None,
     conflict: |v| {
         let power = v.get("learning_rate_power");
         (power != -0.5 && power != 0.0).then_some(("learning_rate_power", "learning_rate_power is -0.5 or 0"))
     },
     make: both!(make_ftrl),
+    rate: Rate::Number(0.5),
+    falls: false,
+    undecoupled: Some(
+        "makes θ anew from its memory at each step, which a decoupled step does not reach; its own l1 and l2 do",
+    ),
+    ..USUAL
 };
 
 fn make_ftrl<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {

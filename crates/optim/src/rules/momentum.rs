@@ -4,8 +4,11 @@
 //! b ← μ b + (1 − τ) g      t = 2, 3, …
 //! θ ← θ − η b
 //! ```
-//! Differs from Polyak: η multiplies the sum, not each gradient on entry, so a new rate acts on the whole of b at once; the
-//! two agree while η stays the same. τ is PyTorch's `dampening`, which leaves the first step undamped.
+//! For badly conditioned problems, where it needs the root of gradient descent's steps, and for most networks that SGD trains.
+//!
+//! Memory: 1 number a parameter (b). Differs from Polyak: η multiplies the sum, not each gradient on entry, so a new rate acts on
+//! the whole of b at once; the two agree while η stays the same. PyTorch and optax's `sgd` do the same, Keras has Polyak's form.
+//! τ is PyTorch's `dampening`, which leaves the first step undamped; optax and Keras have none.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};

@@ -7,9 +7,12 @@
 //! θ ← (1 − η λ) θ − η s X                         s = √max(1, out/in),  or ρ √max(out, in)
 //! ```
 //! a = 3.4445, b = −4.7750, c = 2.0315: the iteration drives every singular value of u to between 0.7 and 1.2, so that all
-//! directions of a matrix move alike: steepest descent in the spectral norm. For the hidden matrices of deep networks, transformers
-//! above all. Vectors, single numbers and tables that are looked up by row (an axis named `row`, `code`, `token` or `level`) go to
-//! [`adamw`](super::adam) with the same rate where `muon` stands alone, as in optax.
+//! directions of a matrix move alike: steepest descent in the spectral norm. For the hidden matrices of deep networks,
+//! transformers above all. The head (what maps to the model's outputs), vectors, single numbers and tables that are looked up by
+//! row (an axis named `row`, `code`, `token` or `level`) go to [`adamw`](super::adam) with the same rate where `muon` stands
+//! alone; a linear model is nothing but a head. In a group of its own, as in `{ matrices: muon; rest: adamw }`, it takes heads
+//! too. optax's alone takes every tensor of two axes, heads and tables included, Keras leaves tables out, and the head where it
+//! is named; PyTorch's takes what it is given.
 //!
 //! The axis named `out` counts the outputs, wherever it stands (the first one where none is named so); all others together are the
 //! inputs, so a convolution's kernel is flattened to out × (in · height · width), as in Jordan's code. PyTorch and optax take
@@ -19,25 +22,31 @@
 //!
 //! `bias_correction=true` is optax: m is divided by 1 − μᵗ⁺¹ and g by 1 − μᵗ in Nesterov's mix (m by 1 − μᵗ without it), and ε is
 //! added to ‖u‖. `false` is PyTorch, whose defaults these are: no correction, and ‖u‖ is at least ε. `consistent_rms=0.2` is
-//! PyTorch's `match_rms_adamw`: steps of AdamW's size, so that its rates carry over. PyTorch and Jordan iterate in bfloat16; here it
-//! is the parameters' own type. Keras's Muon sums m without 1 − μ.
+//! PyTorch's `match_rms_adamw`: steps of AdamW's size, so that its rates carry over. PyTorch and Jordan iterate in bfloat16; here
+//! it is the parameters' own type. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds
+//! 1e-7 to the norm, and gives AdamW what is not a matrix, the embeddings, and the layers that are named to it.
 
 use thalweg_core::gemm::{Mat, MatMut, gemm};
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, Tensor, Threads};
+use thalweg_core::{Float, Real, Tensor, Threads};
 
-use super::{Decay, Entry, Kind, Rest, Room, Values, momentum, no_conflict};
+use super::{Decay, Entry, Kind, Rest, Room, USUAL, Values, momentum};
+use crate::about::about;
+use crate::arithmetic::mixed;
 use crate::chain::outputs;
 use crate::driver::norm;
 use crate::groups::is_matrix;
 use crate::method::Method;
+use crate::rule::Scalar;
 use crate::tensorwise::{Now, One, TensorRule, Tensorwise};
+use crate::trace::{Symbol, Tracer};
 use crate::vector::{each, each_at};
 
 pub(super) static MUON: Entry = Entry {
     name: "muon",
     summary: "momentum made orthogonal, for hidden matrices; the rest gets AdamW",
     source: "Jordan et al. 2024; Liu et al. 2025",
+    about: about!("muon.rs"),
     lr: 1e-3,
     hyper: &[
         Hyper { default: 0.95, doc: "decay μ of the mean gradient m per step", ..momentum::MOMENTUM },
@@ -65,16 +74,21 @@ pub(super) static MUON: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Tensor,
-    rest: Some(Rest { takes, expression: "adamw", lr: 1.0 }),
-    conflict: no_conflict,
+    rest: Some(Rest { works, takes: hidden, expression: "adamw", lr: 1.0 }),
     make: (make, make),
+    ..USUAL
 };
 
 /// Names of axes along which a table is looked up.
 const LOOKED_UP: [&str; 4] = ["row", "code", "token", "level"];
 
-fn takes(tensor: &Tensor) -> bool {
+fn works(tensor: &Tensor) -> bool {
     is_matrix(tensor) && !tensor.axes.iter().any(|axis| LOOKED_UP.contains(axis))
+}
+
+/// What it is made for: a head has one row for each output, and those do not move alike.
+fn hidden(tensor: &Tensor) -> bool {
+    works(tensor) && !tensor.head
 }
 
 /// a, b, c.
@@ -144,9 +158,40 @@ fn orthogonalise<F: Float>(
     }
 }
 
+/// The new m, and u: of_m·m + of_g·g.
+#[inline(always)]
+fn leaning<F: Real>([old, new, of_m, of_g]: [F; 4], m: F, g: F) -> (F, F) {
+    let m = mixed(old, m, new, g);
+    (m, mixed(of_m, m, of_g, g))
+}
+
+/// The shares of m and g in u.
+fn shares<X: Scalar>(mu: X, t: X, nesterov: bool, bias_correction: bool) -> (X, X) {
+    let one = X::one();
+    let correct = |t: X| if bias_correction { one / (one - mu.pow(t)) } else { one };
+    if nesterov { (mu * correct(t + one), (one - mu) * correct(t)) } else { (correct(t), X::zero()) }
+}
+
 impl<F: Float> TensorRule<F> for Muon<F> {
     const NAME: &'static str = "muon";
     const DECAY: Decay = Decay::Decoupled;
+
+    fn trace(&self, page: &mut Tracer) -> Symbol {
+        let (mu, t, m) = (page.scalar("momentum"), page.scalar("t"), page.slot("m"));
+        let (of_m, of_g) = shares(mu, t, self.nesterov, self.bias_correction);
+        let (new, u) = leaning([mu, Symbol::one() - mu, of_m, of_g], m, page.g());
+        page.assign("m", m, new);
+        page.name("u", u);
+        let size = if self.bias_correction { "‖u‖ + eps" } else { "max(‖u‖, eps)" };
+        page.say(format!("X ← u as a matrix [out, in], divided by {size}, ‖u‖ being its norm"));
+        let [a, b, c] = COEFFICIENTS;
+        page.say(format!("ns_steps times: A ← X·Xᵀ, X ← {a}·X + (−{}·A + {c}·A·A)·X", -b));
+        page.say(match self.consistent_rms {
+            0.0 => "s ← √max(1, out/in)",
+            _ => "s ← consistent_rms·√max(out, in)",
+        });
+        -page.lr() * page.scalar("s") * page.each("X")
+    }
 
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
         vec![("m".into(), tensor.len())]
@@ -154,14 +199,11 @@ impl<F: Float> TensorRule<F> for Muon<F> {
 
     fn update(&mut self, now: Now<'_>, One { tensor, g, memory, .. }: One<'_, F>) -> bool {
         let (mu, t) = (self.momentum, now.t as f64);
-        let correct = |t: f64| if self.bias_correction { 1.0 / (1.0 - libm::pow(mu, t)) } else { 1.0 };
-        let (of_m, of_g) =
-            if self.nesterov { (mu * correct(t + 1.0), (1.0 - mu) * correct(t)) } else { (correct(t), 0.0) };
-        let [old, new, of_m, of_g] = [mu, 1.0 - mu, of_m, of_g].map(F::from_f64);
+        let (of_m, of_g) = shares(mu, t, self.nesterov, self.bias_correction);
+        let shares = [mu, 1.0 - mu, of_m, of_g].map(F::from_f64);
         each(now.threads, g, &mut memory[0], |g, m| {
             for (g, m) in g.iter_mut().zip(m) {
-                *m = old * *m + new * *g;
-                *g = of_m * *m + of_g * *g;
+                (*m, *g) = leaning(shares, *m, *g);
             }
         });
         let size = norm(&[g], f64::INFINITY, now.threads);

@@ -4,14 +4,16 @@
 //! m ← β₁ m + (1 − β₁) g             v ← β₂ v + (1 − β₂) g²
 //! θ ← θ − α ((1 − μₜ)/(1 − P) · g + μₜ₊₁/(1 − P μₜ₊₁) · m) / (√v̂ + ε)
 //! ```
-//! Adam that looks ahead along m as Nesterov's momentum does; ψ sets how slowly μ warms up. Memory: 2 numbers a parameter, one
-//! number in all. NAdamW is this rule with decoupled decay. As PyTorch; optax's `nadam` has a constant μ and no product.
+//! Adam that looks ahead along m as Nesterov's momentum does; ψ sets how slowly μ warms up. For networks as Adam is, mostly a
+//! little faster at the start. Memory: 2 numbers a parameter (m, v), one number in all (P). NAdamW is this rule with decoupled
+//! decay. As PyTorch. Keras is this with ψ = 1: μ warms up in a few dozen steps. optax's `nadam` has a constant μ, corrected by 1
+//! − β₁ᵗ⁺¹ in the place of the products.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, EPS};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// ψ.

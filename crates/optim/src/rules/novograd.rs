@@ -16,14 +16,18 @@
 use thalweg_core::Float;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::{Decay, Entry, Kind, Momentum, Room, Values, adam, no_conflict};
+use super::{Decay, Entry, Kind, Momentum, Room, USUAL, Values, adam};
+use crate::about::about;
+use crate::arithmetic::ratio;
 use crate::method::Method;
+use crate::rule::Scalar;
 use crate::scaled::{Factor, Scaled, Sizes};
 
 pub(super) static NOVOGRAD: Entry = Entry {
     name: "novograd",
     summary: "momentum on gradients that are divided by each tensor's running norm",
     source: "Ginsburg et al. 2019, Algorithm 1",
+    about: about!("novograd.rs"),
     lr: 1e-3,
     hyper: &[
         Hyper { doc: "decay β₁ of the sum m of normalised gradients per step", ..adam::BETA1 },
@@ -35,30 +39,28 @@ pub(super) static NOVOGRAD: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    ..USUAL
 };
 
-struct Normed {
-    beta2: f64,
-    eps: f64,
-}
+struct Normed;
 
 impl Factor for Normed {
     const NAME: &'static str = "novograd";
     const MEMORY: Option<&'static str> = Some("v");
+    const HYPER: [&'static str; 2] = ["beta2", "eps"];
+    const RENAMED: &'static [(&'static str, &'static str)] = &[("momentum", "beta1")];
 
-    fn factor(&self, Sizes { t, g, decay, .. }: Sizes, v: &mut f64) -> (f64, f64) {
-        *v = if t == 1 { g * g } else { self.beta2 * *v + (1.0 - self.beta2) * g * g };
-        let size = v.sqrt() + self.eps;
+    fn factor<X: Scalar>([beta2, eps]: [X; 2], sizes: Sizes<X>, v: X) -> (X, X, X) {
+        let Sizes { t, g, decay, .. } = sizes;
+        let one = X::one();
+        let v = X::select(one.lt(t), beta2 * v + (one - beta2) * g * g, g * g);
         // With ε = 0 a tensor that has had no gradient has none now.
-        (if size > 0.0 { 1.0 / size } else { 0.0 }, decay)
+        (ratio(one, v.sqrt() + eps), decay, v)
     }
 }
 
 fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
-    let normed = Normed { beta2: v.get("beta2"), eps: v.get("eps") };
     let sum = Momentum { momentum: v.get("beta1"), dampening: 0.0 };
-    Box::new(Scaled::new(normed, sum, 1.0, room.tensors))
+    Box::new(Scaled::<Normed, _, _, _>::new(v, sum, 1.0, room.tensors))
 }

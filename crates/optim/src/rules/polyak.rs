@@ -9,10 +9,14 @@
 //! Keras do not have it. A loss that is not finite moves nothing, and is reported.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, Memory, StepError, Tensor};
+use thalweg_core::{Float, Memory, Real, StepError, Tensor};
 
-use super::{Decay, Entry, Kind, Room, Values, no_conflict};
+use super::svrg::downhill;
+use super::{Decay, Entry, Kind, Rate, Room, USUAL, Values};
+use crate::about::about;
 use crate::method::{Done, Method, Part, Step};
+use crate::rule::Scalar;
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{Elsewhere, dot, finite, keep, mark};
 
@@ -21,6 +25,7 @@ pub(super) static POLYAK: Entry = Entry {
     name: "polyak",
     summary: "gradient descent with Polyak's step (f − f_min)/‖g‖², at most lr",
     source: "Polyak 1987; Loizou et al. 2021",
+    about: about!("polyak.rs"),
     lr: 1.0,
     hyper: &[
         Hyper::new(
@@ -33,11 +38,18 @@ pub(super) static POLYAK: Entry = Entry {
         Hyper::new("nonnegative", 0.0, Range::SWITCH, "no step where the loss is below f_min"),
     ],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    rate: Rate::Curvature,
+    falls: false,
+    unsigned: Some("takes its step from the loss, which has no l1 in it here"),
+    ..USUAL
 };
+
+/// The rate: (f − f_min)/(‖g‖² + ε), at most lr.
+fn rate<X: Scalar>(gap: X, squares: X, eps: X, lr: X) -> X {
+    (gap / (squares + eps)).at_most(lr)
+}
 
 struct Polyak<F: Float> {
     f_min: f64,
@@ -60,6 +72,19 @@ impl<F: Float> Method<F> for Polyak<F> {
         true
     }
 
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, true);
+        page.say("f: the batch's mean loss, with l2 penalties in it");
+        let squares = page.sum("‖g‖²", page.g() * page.g());
+        let mut gap = page.scalar("f") - page.scalar("f_min");
+        if self.nonnegative {
+            gap = gap.at_least(Symbol::zero());
+        }
+        let eta = page.name("η", rate(gap, squares, page.scalar("eps"), page.lr()));
+        page.say("η is 0 where ‖g‖² + eps is no more than 2.2e-16");
+        page.step_to(downhill(page.theta(), eta, page.g()));
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
         step.settle(POLYAK.name)?;
         let mut loss = step.total.mean();
@@ -72,7 +97,7 @@ impl<F: Float> Method<F> for Polyak<F> {
         let gap = loss - self.f_min;
         let gap = if self.nonnegative { gap.max(0.0) } else { gap };
         let eta =
-            if squares + self.eps <= f64::EPSILON { 0.0 } else { (gap / (squares + self.eps)).min(step.lr) };
+            if squares + self.eps <= f64::EPSILON { 0.0 } else { rate(gap, squares, self.eps, step.lr) };
         if !(loss.is_finite() && squares.is_finite()) {
             let bad = step.first();
             step.clear_gradients();
@@ -87,7 +112,7 @@ impl<F: Float> Method<F> for Polyak<F> {
         });
         let [marked] = fuse(step.threads, rows, |[theta, g], (), [marks]| {
             for ((theta, g), m) in theta.iter_mut().zip(g).zip(marks) {
-                let next = *theta - rate * *g;
+                let next = downhill(*theta, rate, *g);
                 let fine = finite([next]);
                 *theta = keep(fine, next, *theta);
                 (*g, *m) = mark(fine);

@@ -6,13 +6,14 @@
 //! θ ← θ − α r m̂ √(1 − β₂ᵗ)/(√v + ε)     where ρ > 5,
 //! θ ← θ − α m̂                            before
 //! ```
-//! Adam that waits with dividing until v has seen enough gradients: warm-up without a schedule. Memory: 2 numbers a parameter.
-//! Differs from the paper as PyTorch does: ρ > 5 in place of 4, and ε, added to the uncorrected root.
+//! Adam that waits with dividing until v has seen enough gradients: warm-up without a schedule. For transformers and others that
+//! diverge in Adam's first steps. Memory: 2 numbers a parameter (m, v). Differs from the paper as PyTorch does: ρ > 5 in place of
+//! 4, and ε, added to the uncorrected root. optax divides from ρ = 5 on, and adds ε to the corrected root. Keras has no RAdam.
 
 use thalweg_core::Real;
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, EPS};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 hyper! {

@@ -7,16 +7,20 @@
 //! θ ← θ − η g / d                          without momentum
 //! b ← μ b + g/d;  θ ← θ − η b              with
 //! ```
-//! As PyTorch: ε is outside the root (Graves and TensorFlow have it inside), and v starts at 0 without correction. Rounding
-//! can bring v − ḡ² just below 0; it counts as 0 here (PyTorch gives NaN).
+//! For recurrent networks and reinforcement learning, where the scale of gradients drifts.
+//!
+//! Memory: 1 number a parameter (v), 1 more with momentum (b), 1 more centred (ḡ). As PyTorch: ε is outside the root, and v
+//! starts at 0 without correction. optax (unless `eps_in_sqrt=False`) and Keras have it inside, as Graves; both keep α = 0.9 of v
+//! where PyTorch keeps 0.99, and multiply by η before the sum b, not after. Keras's rate is 0.001, its ε 1e-7. Rounding can bring
+//! v − ḡ² just below 0; it counts as 0 here (PyTorch gives NaN).
 //!
 //! Four rules, by what they remember: [`RmsProp`], [`RmsPropMomentum`], [`RmsPropCentered`], [`RmsPropCenteredMomentum`].
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::momentum::MOMENTUM;
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// α.

@@ -4,14 +4,15 @@
 //! s ← clamp(s · η⁻, min, max), g ← 0     where g·g₋₁ < 0
 //! θ ← θ − sign(g) s
 //! ```
-//! For full-batch training: each coordinate finds its own step from the signs of its gradients. With mini-batches it fails. Memory: 2
-//! numbers a parameter. As PyTorch: the learning rate is the first s, and later rates of a schedule count only where they are 0, which
-//! stops all movement.
+//! For full-batch training: each coordinate finds its own step from the signs of its gradients. With mini-batches it fails.
+//! Memory: 2 numbers a parameter. As PyTorch: the learning rate is the first s, and later rates of a schedule count only where
+//! they are 0, which stops all movement. optax has the same numbers, but cuts s to its bounds only where it changes. Keras has
+//! none.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::lion::signed;
+use crate::arithmetic::signed;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// η⁻.

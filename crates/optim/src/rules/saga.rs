@@ -6,15 +6,17 @@
 //! For strongly convex sums (linear models with l2): a constant rate converges linearly, without SVRG's full passes. gᵢ is row i's
 //! weighted gradient, N and W are the number of rows and their total weight. Memory: N numbers a parameter, a gradient for each
 //! row, up to 8 GiB in all; SVRG needs 2. The first step takes every row's gradient (scikit-learn's `saga` starts from zeros and
-//! counts the rows that it has seen). The l2 penalty is exact and not part of the noise; there is no proximal step for l1. PyTorch,
-//! optax and Keras do not have it. Rate: 1/(3 L), L the largest curvature of a row.
+//! counts the rows that it has seen). The l2 penalty is exact and not part of the noise; l1 is a proximal step at the rate η, as in
+//! the paper and in scikit-learn. PyTorch, optax and Keras do not have it. Rate: 1/(3 L), L the largest curvature of a row.
 
-use thalweg_core::{Buffer, Float, Memory, Needs, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Needs, Real, StepError, Tensor};
 
-use super::svrg::{descend, share};
-use super::{Decay, Entry, Kind, Room, Values, no_conflict};
+use super::svrg::{descend, share, trace_descent};
+use super::{Decay, Entry, Grown, Kind, Rate, Room, USUAL, Values};
+use crate::about::about;
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Step};
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{Elsewhere, count, scalar};
 
@@ -26,14 +28,24 @@ pub(super) static SAGA: Entry = Entry {
     name: "saga",
     summary: "SGD whose noise goes away: keeps the last gradient of every row",
     source: "Defazio, Bach & Lacoste-Julien 2014",
+    about: about!("saga.rs"),
     lr: 0.01,
     hyper: &[],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    rate: Rate::RowCurvature,
+    falls: false,
+    unsigned: Some("compares gradients of several points, and sign(θ) is that of one"),
+    memory: Some(|_| Grown { numbers: None, text: "N + 1, a gradient for each of the N rows and their sum" }),
+    ..USUAL
 };
+
+/// The sum of a batch's changes, corrected by the mean of all gradients that are kept.
+#[inline(always)]
+fn corrected<F: Real>(counts: F, changes: F, mean: F, sum: F) -> F {
+    counts * changes + mean * sum
+}
 
 struct Saga<F: Float> {
     /// N; 0 before the first step.
@@ -99,10 +111,21 @@ impl<F: Float> Method<F> for Saga<F> {
         Needs { rows: true, ..Needs::default() }
     }
 
+    fn proximal(&self) -> bool {
+        true
+    }
+
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.say("changes ← Σ (gᵢ − αᵢ) over the rows i of the batch, gᵢ being row i's gradient at θ and αᵢ the one that was kept");
+        page.say("c ← N/(|B|·W): N rows weigh W together, the batch has |B|; sum ← Σ αᵢ over all rows");
+        let (changes, sum) = (page.each("changes"), page.slot("sum"));
+        let mean = Symbol::one() / page.scalar("W");
+        page.change_g(corrected(page.scalar("c"), changes, mean, sum));
+        page.say("αᵢ ← gᵢ for the rows of the batch, and their sum with them");
+        trace_descent(page, setting);
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
-        if step.at.penalty.l1 > 0.0 {
-            return Err(StepError::NoProximal { rule: SAGA.name });
-        }
         share(step, SAGA.name, 1.0)?;
         self.here.set(step, |_, theta, to| to.copy_from_slice(theta));
         if self.rows == 0 {
@@ -132,7 +155,7 @@ impl<F: Float> Method<F> for Saga<F> {
         let (counts, mean) = (F::from_f64(counts), F::from_f64(1.0 / self.weight));
         for (part, mut sum) in step.parts.iter_mut().zip(sums) {
             crate::vector::each(step.threads, part.grad(), &mut sum, |g, sum| {
-                g.iter_mut().zip(sum).for_each(|(g, sum)| *g = counts * *g + mean * *sum);
+                g.iter_mut().zip(sum).for_each(|(g, sum)| *g = corrected(counts, *g, mean, *sum));
             });
         }
         step.scale = 1.0;

@@ -2,7 +2,12 @@
 //! ```text
 //! θ ← θ − η g
 //! ```
-//! Full batch, one sample and mini-batch differ in what g was summed over, not here. Memory: none.
+//! For smooth and convex problems whose curvature L is known, where η = 1/L is safe, and wherever memory is all that counts. Full
+//! batch, one sample and mini-batch differ in what g was summed over, not here.
+//!
+//! Memory: none. PyTorch and optax have the same step; PyTorch's rate is 0.001 where nothing is said, as here, Keras's 0.01, and
+//! optax has no default. Decay is coupled, as in PyTorch; Keras's `weight_decay` is decoupled, optax's `add_decayed_weights`
+//! before it is this.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::Hyper;

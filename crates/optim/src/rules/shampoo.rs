@@ -15,12 +15,14 @@
 //! eigen-decomposition in f64, eigenvalues counting as ε at least, which they are. PyTorch, optax and Keras have no Shampoo.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Buffer, Float, Tensor};
+use thalweg_core::{Buffer, Float, Real, Tensor};
 
-use super::{COUPLED, Decay, Entry, Kind, Room, Values, no_conflict};
+use super::{COUPLED, Decay, Entry, Kind, Rate, Room, USUAL, Values};
+use crate::about::about;
 use crate::eigen::symmetric;
 use crate::method::Method;
 use crate::tensorwise::{Axis, Now, One, TensorRule, Tensorwise};
+use crate::trace::{Symbol, Tracer};
 use crate::vector::each_at;
 
 pub(super) const MAX_DIM: Hyper =
@@ -32,6 +34,7 @@ pub(super) static SHAMPOO: Entry = Entry {
     name: "shampoo",
     summary: "AdaGrad with a full matrix for each axis of a tensor",
     source: "Gupta, Koren & Singer 2018, Algorithm 2",
+    about: about!("shampoo.rs"),
     lr: 1e-3,
     hyper: &[
         Hyper::new("eps", 1e-6, Range::POSITIVE, "ε: the statistics start at ε·I; gradient units squared"),
@@ -41,9 +44,9 @@ pub(super) static SHAMPOO: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    rate: Rate::Number(0.5),
+    ..USUAL
 };
 
 struct Shampoo<F> {
@@ -63,6 +66,12 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
 /// The axes that are preconditioned, with their numbers.
 pub(super) fn axes(shape: &[usize], max_dim: f64) -> Vec<(usize, Axis)> {
     Axis::all(shape).into_iter().enumerate().filter(|(_, axis)| axis.size as f64 <= max_dim).collect()
+}
+
+/// The update of a direction.
+#[inline(always)]
+pub(super) fn by<F: Real>(rate: F, u: F) -> F {
+    rate * u
 }
 
 impl<F: Float> Shampoo<F> {
@@ -91,6 +100,17 @@ impl<F: Float> TensorRule<F> for Shampoo<F> {
     const NAME: &'static str = "shampoo";
     const DECAY: Decay = Decay::Coupled;
 
+    fn trace(&self, page: &mut Tracer) -> Symbol {
+        page.say(
+            "for each axis k no longer than max_dim: Sₖ ← Sₖ + Gₖ·Gₖᵀ, from eps·I; Gₖ is g unfolded along it",
+        );
+        page.say(
+            "at every `every`-th step: Lₖ ← Sₖ^(−1/2n) by its eigenvectors, n being the number of such axes",
+        );
+        page.say("u ← g multiplied by Lₖ along each of them");
+        by(-page.lr(), page.each("u"))
+    }
+
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
         let axes = axes(&tensor.shape, self.max_dim);
         let slots = |(k, axis): (usize, Axis)| {
@@ -118,8 +138,8 @@ impl<F: Float> TensorRule<F> for Shampoo<F> {
             axis.multiply(now.threads, root, false, g, &mut self.other);
             g.copy_from_slice(&self.other);
         }
-        let by = F::from_f64(-now.lr);
-        each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by * *g));
+        let rate = F::from_f64(-now.lr);
+        each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by(rate, *g)));
         true
     }
 }

@@ -3,14 +3,15 @@
 //! θ ← θ − η sign(g)                                    signSGD
 //! m ← μ m + (1 − μ) g;  θ ← θ − η sign(m)              Signum
 //! ```
-//! Only signs count: gradients can be sent as one bit, and outliers do no harm. Memory: none; Signum 1 number a parameter. Decay is
-//! decoupled, as in Signum's paper.
+//! Only signs count: gradients can be sent as one bit, and outliers do no harm. For training over slow networks, and as what Adam
+//! becomes without its memory. Memory: none; Signum 1 number a parameter. Decay is decoupled, as in Signum's paper; optax's
+//! `sign_sgd` and `signum` have none. PyTorch and Keras do not have them.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::Hyper;
 
-use super::lion::signed;
 use super::momentum::MOMENTUM;
+use crate::arithmetic::signed;
 use crate::rule::{Rule, Scalar, Slot, When, coef, declared, hyper};
 
 /// θ ← θ − η sign(g).

@@ -11,21 +11,26 @@
 //!
 //! Memory: one number for each place of each axis, and one per parameter for momentum (none with momentum=0).
 //!
-//! Differs from the paper: the momentum is of u, as in optax and pytorch-optimizer, and ε is under the root (the paper has none; optax
-//! 1e-8, pytorch-optimizer 1e-30). PyTorch and Keras have no SM3.
+//! Differs from the paper: the momentum is of u, as in optax and pytorch-optimizer, and ε is under the root (the paper has none;
+//! optax 1e-8, pytorch-optimizer 1e-30). PyTorch and Keras have no SM3.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, Tensor, Threads};
+use thalweg_core::{Float, Real, Tensor, Threads};
 
-use super::{COUPLED, Decay, Entry, Kind, Room, Values, momentum, no_conflict};
+use super::shampoo::by;
+use super::{COUPLED, Decay, Entry, Kind, Rate, Room, USUAL, Values, momentum};
+use crate::about::about;
+use crate::arithmetic::mixed;
 use crate::method::Method;
 use crate::tensorwise::{Now, One, TensorRule, Tensorwise, lean};
+use crate::trace::{Symbol, Tracer};
 use crate::vector::{by_rows, each, each_at};
 
 pub(super) static SM3: Entry = Entry {
     name: "sm3",
     summary: "AdaGrad with a sum for each row and column only: hardly any memory",
     source: "Anil, Gupta, Koren & Singer 2019, SM3-II",
+    about: about!("sm3.rs"),
     lr: 0.1,
     hyper: &[
         Hyper { doc: "decay β of the mean update m per step; 0: no momentum", ..momentum::MOMENTUM },
@@ -34,9 +39,9 @@ pub(super) static SM3: Entry = Entry {
     ],
     decay: Decay::Coupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    rate: Rate::Number(0.5),
+    ..USUAL
 };
 
 struct Sm3<F> {
@@ -55,8 +60,14 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
 
 /// g / √(ν + ε), and 0 where ν is 0.
 #[inline(always)]
-fn divide<F: Float>(g: F, nu: F, eps: F) -> F {
+fn divide<F: Real>(g: F, nu: F, eps: F) -> F {
     F::select(F::zero().lt(nu), g / (nu + eps).sqrt(), F::zero())
+}
+
+/// ν of a coordinate whose axes have at least `least`.
+#[inline(always)]
+fn bound<F: Real>(least: F, g: F) -> F {
+    least + g * g
 }
 
 fn larger<F: Float>(a: F, b: F) -> F {
@@ -88,7 +99,7 @@ impl<F: Float> Sm3<F> {
             for (g, of_row) in g.chunks_mut(cols).zip(of_row) {
                 let (base, mut top) = (*of_row, F::zero());
                 for ((g, &mu), of_column) in g.iter_mut().zip(held).zip(of_column.iter_mut()) {
-                    let nu = base.at_most(mu) + *g * *g;
+                    let nu = bound(base.at_most(mu), *g);
                     *of_column = larger(nu, *of_column);
                     top = larger(nu, top);
                     *g = divide(*g, nu, eps);
@@ -111,6 +122,22 @@ impl<F: Float> TensorRule<F> for Sm3<F> {
     const NAME: &'static str = "sm3";
     const DECAY: Decay = Decay::Coupled;
 
+    fn trace(&self, page: &mut Tracer) -> Symbol {
+        page.say("least ← the least μ of the parameter's places, one on each axis");
+        let nu = bound(page.each("least"), page.g());
+        page.name("ν", nu);
+        let mut u = divide(page.g(), nu, page.scalar("eps"));
+        page.name("u", u);
+        page.say("μ of each place on each axis ← the largest ν there");
+        if self.momentum > 0.0 {
+            let (beta, m) = (page.scalar("momentum"), page.slot("m"));
+            let new = mixed(beta, m, Symbol::one() - beta, u);
+            page.assign("m", m, new);
+            u = new;
+        }
+        by(-page.lr(), u)
+    }
+
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
         let mut slots: Vec<(String, usize)> = match tensor.shape[..] {
             [] => vec![("mu0".into(), 1)],
@@ -128,7 +155,7 @@ impl<F: Float> TensorRule<F> for Sm3<F> {
             let eps = F::from_f64(self.eps);
             each(now.threads, g, mu, |g, mu| {
                 for (g, mu) in g.iter_mut().zip(mu) {
-                    *mu += *g * *g;
+                    *mu = bound(*mu, *g);
                     *g = divide(*g, *mu, eps);
                 }
             });
@@ -139,8 +166,8 @@ impl<F: Float> TensorRule<F> for Sm3<F> {
             lean(now.threads, self.momentum, m, g);
             g.copy_from_slice(m);
         }
-        let by = F::from_f64(-now.lr);
-        each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by * *g));
+        let rate = F::from_f64(-now.lr);
+        each_at(now.threads, g, |_, g| g.iter_mut().for_each(|g| *g = by(rate, *g)));
         true
     }
 }

@@ -14,26 +14,31 @@
 //! later bases take one step of orthogonal iteration each. Vectors, and axes longer than `max_dim`, keep their own basis: there
 //! it is Adam.
 //!
-//! Memory: two numbers per parameter, and for each axis twice the square of its size; at a step, twice the tensor's size and, in f64, that
-//! of its largest basis twice.
+//! Memory: two numbers per parameter, and for each axis twice the square of its size; at a step, twice the tensor's size and, in
+//! f64, that of its largest basis twice.
 //!
 //! Differs from the paper's code as pytorch-optimizer does: ε is added before the correction of v. QR is done in f64, there in f32.
 //! PyTorch, optax and Keras have no SOAP.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Buffer, Float, Tensor};
+use thalweg_core::{Buffer, Float, Real, Tensor};
 
-use super::shampoo::{EVERY, MAX_DIM, axes};
-use super::{Decay, Entry, Kind, Room, Values, adam, no_conflict};
+use super::shampoo::{EVERY, MAX_DIM, axes, by};
+use super::{Decay, Entry, Kind, Room, USUAL, Values, adam};
+use crate::about::about;
+use crate::arithmetic::{mixed, ratio};
 use crate::eigen;
 use crate::method::Method;
+use crate::rule::Scalar;
 use crate::tensorwise::{Axis, Now, One, TensorRule, Tensorwise, lean};
+use crate::trace::{Symbol, Tracer};
 use crate::vector::each;
 
 pub(super) static SOAP: Entry = Entry {
     name: "soap",
     summary: "Adam in the basis that Shampoo's statistics turn slowly",
     source: "Vyas et al. 2024, Algorithm 3",
+    about: about!("soap.rs"),
     lr: 3e-3,
     hyper: &[
         Hyper { default: 0.95, ..adam::BETA1 },
@@ -46,9 +51,8 @@ pub(super) static SOAP: Entry = Entry {
     ],
     decay: Decay::Decoupled,
     kind: Kind::Tensor,
-    rest: None,
-    conflict: no_conflict,
     make: (make, make),
+    ..USUAL
 };
 
 struct Soap<F> {
@@ -138,10 +142,46 @@ fn next_basis<F: Float>(
     }
 }
 
+/// The new v.
+#[inline(always)]
+fn square<F: Real>(old: F, v: F, new: F, x: F) -> F {
+    old * v + new * (x * x)
+}
+
+/// x/(√v + ε).
+#[inline(always)]
+fn divided<F: Real>(x: F, v: F, eps: F) -> F {
+    ratio(x, v.sqrt() + eps)
+}
+
+/// −η with Adam's corrections after s steps.
+fn rate<X: Scalar>(lr: X, beta1: X, beta2: X, s: X) -> X {
+    let (c1, c2) = (X::one() - beta1.pow(s), X::one() - beta2.pow(s));
+    -lr * c2.sqrt() / c1
+}
+
 impl<F: Float> TensorRule<F> for Soap<F> {
     const NAME: &'static str = "soap";
     const DECAY: Decay = Decay::Decoupled;
     const DECAY_LAST: bool = true;
+
+    fn trace(&self, page: &mut Tracer) -> Symbol {
+        let [b1, b2, eps] = ["beta1", "beta2", "eps"].map(|name| page.scalar(name));
+        let one = Symbol::one();
+        page.say("the first gradient fills Sₖ, whose eigenvectors are the bases Qₖ, one for each axis; nothing moves");
+        page.say("G ← g in the bases");
+        let (m, v, turned) = (page.slot("m"), page.slot("v"), page.each("G"));
+        page.assign("v", v, square(b2, v, one - b2, turned));
+        page.assign("m", m, mixed(b1, m, one - b1, page.g()));
+        page.say("M ← m in the bases");
+        let inside = divided(page.each("M"), square(b2, v, one - b2, turned), eps);
+        page.name("N", inside);
+        page.say("N ← N out of the bases");
+        page.say("Sₖ ← shampoo_beta·Sₖ + (1 − shampoo_beta)·Gₖ·Gₖᵀ, Gₖ being g unfolded along axis k");
+        page.say("at every `every`-th step: Qₖ ← the orthogonal factor of Sₖ·Qₖ, by falling eigenvalues");
+        let s = page.name("s", page.scalar("t") - one);
+        by(rate(page.lr(), b1, b2, s), page.each("N"))
+    }
 
     fn slots(&self, tensor: &Tensor) -> Vec<(String, usize)> {
         let n = tensor.len();
@@ -170,14 +210,14 @@ impl<F: Float> TensorRule<F> for Soap<F> {
         turn(now, &axes, slots, false, x, other);
         let (old, new) = (F::from_f64(self.beta2), F::from_f64(1.0 - self.beta2));
         each(now.threads, v, x, |v, x| {
-            v.iter_mut().zip(x).for_each(|(v, x)| *v = old * *v + new * (*x * *x));
+            v.iter_mut().zip(x).for_each(|(v, x)| *v = square(old, *v, new, *x));
         });
         lean(now.threads, self.beta1, m, g);
         x.copy_from_slice(m);
         turn(now, &axes, slots, false, x, other);
         let eps = F::from_f64(self.eps);
         each(now.threads, x, v, |x, v| {
-            x.iter_mut().zip(v).for_each(|(x, v)| *x = super::adagrad::ratio(*x, v.sqrt() + eps));
+            x.iter_mut().zip(v).for_each(|(x, v)| *x = divided(*x, *v, eps));
         });
         turn(now, &axes, slots, true, x, other);
         for ((_, axis), [statistic, basis]) in axes.iter().zip(slots) {
@@ -187,9 +227,8 @@ impl<F: Float> TensorRule<F> for Soap<F> {
             }
         }
         let s = (now.t - 1) as f64;
-        let (c1, c2) = (1.0 - libm::pow(self.beta1, s), 1.0 - libm::pow(self.beta2, s));
-        let by = F::from_f64(-now.lr * c2.sqrt() / c1);
-        each(now.threads, g, x, |g, x| g.iter_mut().zip(x).for_each(|(g, x)| *g = by * *x));
+        let rate = F::from_f64(rate(now.lr, self.beta1, self.beta2, s));
+        each(now.threads, g, x, |g, x| g.iter_mut().zip(x).for_each(|(g, x)| *g = by(rate, *x)));
         true
     }
 }

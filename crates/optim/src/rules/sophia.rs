@@ -5,20 +5,22 @@
 //! m ← β₁ m + (1 − β₁) g
 //! θ ← (1 − η λ) θ − η clip(m / max(γ h, ε), ±1)
 //! ```
-//! For large language models, where a product with the Hessian every tenth step costs little. 2 numbers of memory a parameter
-//! (m, h). Differs from the paper: u has independent signs, whose estimate has less variance than that of its normal numbers. The
+//! For large language models, where a product with the Hessian every tenth step costs little. 2 numbers of memory a parameter (m,
+//! h). Differs from the paper: u has independent signs, whose estimate has less variance than that of its normal numbers. The
 //! objective's l2 is in g and, exactly, in the diagonal. pytorch-optimizer's `SophiaH` is this with lr/γ, p = γ and ε/γ; optax
-//! corrects m for its bias and sees a new estimate one step late. The paper's Gauss-Newton-Bartlett estimator needs labels drawn
-//! from the model, which no objective here gives.
+//! has β₁ = 0.965, ε = 1e-8 and λ = 0.0001, corrects m for its bias and sees a new estimate one step late. PyTorch and Keras do
+//! not have it. The paper's Gauss-Newton-Bartlett estimator needs labels drawn from the model, which no objective here gives.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{Buffer, Float, Grads, Kind as TensorKind, Memory, Needs, Params, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Grads, Memory, Needs, Params, Real, StepError, Tensor};
 
-use super::adagrad::ratio;
-use super::{DECOUPLED, Decay, Entry, Kind, Room, Values, adam, no_conflict};
+use super::{DECOUPLED, Decay, Entry, Kind, Room, USUAL, Values, adam};
+use crate::about::about;
+use crate::arithmetic::{mixed, ratio};
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Step};
+use crate::trace::{Setting, Symbol, Tracer};
 use crate::vector::fuse;
 use crate::whole::{finite, keep, mark};
 
@@ -27,6 +29,7 @@ pub(super) static SOPHIA: Entry = Entry {
     name: "sophia",
     summary: "momentum over an estimate of the Hessian's diagonal, cut at 1; a Hessian product every 10 steps",
     source: "Liu et al. 2023, Algorithms 1 and 3",
+    about: about!("sophia.rs"),
     lr: 6e-4,
     hyper: &[
         Hyper { default: 0.96, ..adam::BETA1 },
@@ -37,10 +40,9 @@ pub(super) static SOPHIA: Entry = Entry {
         Hyper::new("every", 10.0, Range::COUNT, "k, steps between two estimates"),
     ],
     decay: Decay::Decoupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    ..USUAL
 };
 
 struct Sophia<F: Float> {
@@ -68,6 +70,24 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
     })
 }
 
+/// The new h, given a sign u, the product H u and the curvature of the l2 penalty.
+#[inline(always)]
+fn estimated<F: Real>([old, new, scale]: [F; 3], h: F, u: F, product: F, l2: F) -> F {
+    old * h + new * (u * (product * scale) + l2)
+}
+
+/// m over the curvature, cut at 1.
+#[inline(always)]
+fn clipped<F: Real>(m: F, h: F, gamma: F, eps: F) -> F {
+    ratio(m, (gamma * h).at_least(eps)).at_most(F::one()).at_least(-F::one())
+}
+
+/// The new θ.
+#[inline(always)]
+fn stepped<F: Real>(theta: F, shrink: F, lr: F, u: F) -> F {
+    shrink * theta - lr * u
+}
+
 impl<F: Float> Sophia<F> {
     /// h ← β₂ h + (1 − β₂)(u ∘ H u/weight + l2).
     fn estimate(&mut self, step: &mut Step<'_, '_, F>) -> Result<(), StepError> {
@@ -90,7 +110,7 @@ impl<F: Float> Sophia<F> {
         let missing = StepError::NoOracle { rule: SOPHIA.name, what: "products with the Hessian" };
         let total = step.oracle.hessian_vector(theta, u, product).ok_or(missing)?;
         let f = F::from_f64;
-        let (b2, a2, scale) = (f(self.beta2), f(1.0 - self.beta2), f(1.0 / total.weight));
+        let shares = [f(self.beta2), f(1.0 - self.beta2), f(1.0 / total.weight)];
         let l2 = step.at.penalty.l2;
         let mut u = u.flat_mut();
         let mut product = product.flat_mut();
@@ -101,12 +121,12 @@ impl<F: Float> Sophia<F> {
             let u = crate::assembled::take(&mut u, range.start - from, range.len());
             let product = crate::assembled::take(&mut product, range.start - from, range.len());
             from = range.end;
-            let l2 = if part.tensor.kind == TensorKind::Weight { l2 } else { 0.0 };
+            let l2 = if part.tensor.kind.is_penalised() { l2 } else { 0.0 };
             rows.push(([&mut h[..], u, product], f(l2)));
         }
         let [] = fuse(step.threads, rows, |[h, u, product], l2, []| {
             for ((h, u), product) in h.iter_mut().zip(u).zip(product) {
-                let next = b2 * *h + a2 * (*u * (*product * scale) + l2);
+                let next = estimated(shares, *h, *u, *product, l2);
                 *h = keep(finite([next]), next, *h);
             }
         });
@@ -117,6 +137,22 @@ impl<F: Float> Sophia<F> {
 impl<F: Float> Method<F> for Sophia<F> {
     fn needs(&self) -> Needs {
         Needs { curvature: true, ..Needs::default() }
+    }
+
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.couple(setting, false);
+        let one = Symbol::one();
+        let [b1, b2, gamma, eps] = ["beta1", "beta2", "gamma", "eps"].map(|name| page.scalar(name));
+        let (m, h) = (page.slot("m"), page.slot("h"));
+        page.say("every `every` steps, for a random sign s of each parameter, Hs being the mean loss's Hessian times s:");
+        let l2 = if setting.terms.coupled.l2 > 0.0 { page.scalar("l2") } else { Symbol::zero() };
+        let to_h = estimated([b2, one - b2, one], h, page.each("s"), page.each("Hs"), l2);
+        page.assign("h", h, to_h);
+        page.say("and at every step:");
+        let to_m = mixed(b1, m, one - b1, page.g());
+        page.assign("m", m, to_m);
+        let shrink = one - page.lr() * setting.decay();
+        page.step_to(stepped(page.theta(), shrink, page.lr(), clipped(to_m, to_h, gamma, eps)));
     }
 
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
@@ -138,9 +174,8 @@ impl<F: Float> Method<F> for Sophia<F> {
         });
         let [marked] = fuse(step.threads, rows, |[theta, g, m, h], shrink, [marks]| {
             for ((((theta, g), m), h), mark_here) in theta.iter_mut().zip(g).zip(m).zip(h).zip(marks) {
-                let to_m = b1 * *m + a1 * *g;
-                let u = ratio(to_m, (gamma * *h).at_least(eps)).at_most(F::one()).at_least(-F::one());
-                let next = shrink * *theta - lr * u;
+                let to_m = mixed(b1, *m, a1, *g);
+                let next = stepped(*theta, shrink, lr, clipped(to_m, *h, gamma, eps));
                 let fine = finite([to_m, next]);
                 (*m, *theta) = (keep(fine, to_m, *m), keep(fine, next, *theta));
                 (*g, *mark_here) = mark(fine);

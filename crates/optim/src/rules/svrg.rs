@@ -4,18 +4,22 @@
 //! every so often:  θ̃ ← θ,  μ ← ∇f(θ̃) over all rows
 //! θ ← θ − η (g_B(θ) − g_B(θ̃) + μ)        B: the rows of the batch
 //! ```
-//! For strongly convex sums (linear models with l2), where a constant rate then converges linearly; SGD's noise would not go away.
-//! 2 numbers of memory a parameter (θ̃, μ), 3 gradient passes for one over the data. θ̃ is the last iterate (option I), taken anew
-//! every `every` steps, once a pass where that is 0 (the paper: every two). With row weights w and N rows of total weight W, a batch's sum
-//! counts N/(|B| W): unbiased for rows drawn evenly. The l2 penalty is exact and not part of the noise. PyTorch, optax and
-//! Keras do not have it. Rate: 1/(10 L) in the theory, L the largest curvature of a row; 1/(3 L) is common.
+//! For strongly convex sums (linear models with l2), where a constant rate then converges linearly; SGD's noise would not go
+//! away. 2 numbers of memory a parameter (θ̃, μ), 3 gradient passes for one over the data. θ̃ is the last iterate (option I),
+//! taken anew every `every` steps, once a pass where that is 0 (the paper: every two). With row weights w and N rows of total
+//! weight W, a batch's sum counts N/(|B| W): unbiased for rows drawn evenly. The l2 penalty is exact and not part of the noise;
+//! l1 is a proximal step at the rate η (Xiao & Zhang 2014, <https://arxiv.org/abs/1403.4699>). PyTorch, optax and Keras do not
+//! have it. Rate: 1/(10 L) in the theory, L the largest curvature of a row; 1/(3 L) is common.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Buffer, Float, Memory, Needs, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Needs, Real, StepError, Tensor};
 
-use super::{Decay, Entry, Kind, Room, Values, no_conflict};
+use super::{Decay, Entry, Kind, Rate, Room, USUAL, Values};
+use crate::about::about;
+use crate::arithmetic::proximal;
 use crate::chain::{copies, visit_copies};
 use crate::method::{Done, Method, Step};
+use crate::trace::{Setting, Tracer};
 use crate::vector::fuse;
 use crate::whole::{Elsewhere, count, finite, keep, mark, scalar};
 
@@ -24,13 +28,16 @@ pub(super) static SVRG: Entry = Entry {
     name: "svrg",
     summary: "SGD whose noise goes away: corrected by an older point's gradients; full gradient once a pass",
     source: "Johnson & Zhang 2013",
+    about: about!("svrg.rs"),
     lr: 0.01,
     hyper: &[Hyper::new("every", 0.0, Range::NON_NEGATIVE, "steps between two full gradients; 0 is a pass")],
     decay: Decay::Coupled,
-    conflict: no_conflict,
     kind: Kind::Whole,
-    rest: None,
     make: (make::<f32>, make::<f64>),
+    rate: Rate::RowCurvature,
+    falls: false,
+    unsigned: Some("compares gradients of several points, and sign(θ) is that of one"),
+    ..USUAL
 };
 
 struct Svrg<F: Float> {
@@ -73,10 +80,21 @@ impl<F: Float> Method<F> for Svrg<F> {
         Needs { reevaluation: true, rows: true, ..Needs::default() }
     }
 
+    fn proximal(&self) -> bool {
+        true
+    }
+
+    fn trace(&self, page: &mut Tracer, setting: &Setting) {
+        page.say("every so often: anchor ← θ, mean ← the mean gradient of all rows there");
+        page.say("older ← the batch's sum of gradients at the anchor; g is the same at θ");
+        page.say("c ← N/(|B|·W): N rows weigh W together, the batch has |B|");
+        page.slot("anchor");
+        let (older, mean) = (page.each("older"), page.slot("mean"));
+        page.change_g(corrected(page.scalar("c"), page.g(), older, mean));
+        trace_descent(page, setting);
+    }
+
     fn step(&mut self, step: &mut Step<'_, '_, F>) -> Result<Done, StepError> {
-        if step.at.penalty.l1 > 0.0 {
-            return Err(StepError::NoProximal { rule: SVRG.name });
-        }
         // Known to be possible before anything changes.
         let (_, pass) = share(step, SVRG.name, 1.0)?;
         if self.age == 0 {
@@ -101,7 +119,7 @@ impl<F: Float> Method<F> for Svrg<F> {
             let rows = [([part.grad(), &mut mean[..], older], ())];
             let [] = fuse(step.threads, rows, |[g, mean, older], (), []| {
                 for ((g, mean), older) in g.iter_mut().zip(mean).zip(older) {
-                    *g = counts * (*g - *older) + *mean;
+                    *g = corrected(counts, *g, *older, *mean);
                 }
             });
         }
@@ -119,19 +137,41 @@ impl<F: Float> Method<F> for Svrg<F> {
     }
 }
 
-/// θ ← θ − η g with the l2 penalty.
+/// θ − η g.
+#[inline(always)]
+pub(super) fn downhill<F: Real>(theta: F, rate: F, g: F) -> F {
+    theta - rate * g
+}
+
+/// A batch's gradient, corrected: what it is here less what it was at the older point, plus the mean there.
+#[inline(always)]
+fn corrected<F: Real>(counts: F, g: F, older: F, mean: F) -> F {
+    counts * (g - older) + mean
+}
+
+/// Writes down [`descend`] on the gradient that was corrected.
+pub(super) fn trace_descent(page: &mut Tracer, setting: &Setting) {
+    page.couple(setting, true);
+    page.step_to(downhill(page.theta(), page.lr(), page.g()));
+    page.shrink(page.lr(), setting.terms);
+}
+
+/// θ ← θ − η g with coupled l2 in g, then the proximal step at the rate η.
 pub(super) fn descend<F: Float>(step: &mut Step<'_, '_, F>, rule: &'static str) -> Result<Done, StepError> {
+    let l1 = std::mem::take(&mut step.at.penalty.l1);
+    let l2 = std::mem::take(&mut step.terms.proximal.l2);
     step.settle(rule)?;
     let lr = F::from_f64(step.lr);
     let rows = step.parts.iter_mut().map(|part| {
+        let by = if part.tensor.kind.is_penalised() { (l1, l2) } else { (0.0, 0.0) };
         let (theta, g) = part.both();
-        ([theta, g], ())
+        ([theta, g], (F::from_f64(by.0), F::from_f64(by.1)))
     });
-    let [marked] = fuse(step.threads, rows, |[theta, g], (), [marks]| {
+    let [marked] = fuse(step.threads, rows, |[theta, g], (l1, l2), [marks]| {
         for ((theta, g), m) in theta.iter_mut().zip(g).zip(marks) {
-            let next = *theta - lr * *g;
+            let next = downhill(*theta, lr, *g);
             let fine = finite([next]);
-            *theta = keep(fine, next, *theta);
+            *theta = keep(fine, proximal(next, lr, l1, l2), *theta);
             (*g, *m) = mark(fine);
         }
     });

@@ -6,14 +6,15 @@
 //! θ ← θ − α m̂ / (√v̂ + ε)
 //! ```
 //! Adam whose mean square rises and falls by no more than a share of g²: a burst of small gradients does not make steps large.
-//! Memory: 2 numbers a parameter. Differs from the paper as optax does: both moments are corrected for their start, and both start
-//! at `initial_accumulator_value`, so that θ moves a little even without a gradient. Decay is decoupled.
+//! For sparse gradients and others whose size jumps. Memory: 2 numbers a parameter. Differs from the paper as optax does: both
+//! moments are corrected for their start, and both start at `initial_accumulator_value`, so that θ moves a little even without a
+//! gradient. Decay is decoupled. PyTorch and Keras do not have it.
 
 use thalweg_core::Real;
 use thalweg_core::hyper::{Hyper, Range};
 
-use super::adagrad::ratio;
 use super::adam::{BETA1, BETA2, Coef, coef};
+use crate::arithmetic::ratio;
 use crate::rule::{Rule, Scalar, Slot, When, declared, hyper};
 
 /// ε.

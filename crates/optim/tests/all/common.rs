@@ -8,9 +8,9 @@ use thalweg_core::{
     At, Float, Grads, Layout, Memory, Optimizer, Oracle, Params, Penalty, Report, StepError, Total,
 };
 use thalweg_optim::rules::{
-    ALL, AdaBelief, AdaBound, Adadelta, Adagrad, Adam, Adamax, Adan, AmsBound, AmsGrad, Asgd, Build, Entry,
-    Ftrl, Kind, Lion, Momentum, Nadam, Nesterov, Radam, RmsProp, RmsPropCentered, RmsPropCenteredMomentum,
-    RmsPropMomentum, Rprop, Sgd, SignSgd, Signum, Yogi,
+    ALL, AdEmaMix, AdaBelief, AdaBound, Adadelta, Adagrad, Adam, Adamax, Adan, Adopt, AmsBound, AmsGrad,
+    Asgd, Build, Entry, Ftrl, Kind, Lion, Momentum, Nadam, Nesterov, OptimisticAdam, OptimisticSgd, Radam,
+    RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum, Rprop, Sgd, SignSgd, Signum, Yogi,
 };
 use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
 
@@ -354,6 +354,10 @@ pub fn every_rule(visitor: &mut impl Visit) {
     visitor.visit::<AmsBound, 3>();
     visitor.visit::<Yogi, 2>();
     visitor.visit::<Adan, 4>();
+    visitor.visit::<AdEmaMix, 3>();
+    visitor.visit::<Adopt, 2>();
+    visitor.visit::<OptimisticSgd, 1>();
+    visitor.visit::<OptimisticAdam, 3>();
     visitor.visit::<Lion, 1>();
     visitor.visit::<SignSgd, 0>();
     visitor.visit::<Signum, 1>();

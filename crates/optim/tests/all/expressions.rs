@@ -30,6 +30,9 @@ impl Draws {
         if hyper.range.is_switch() {
             return (a == 1.0).to_string();
         }
+        if !hyper.range.words().is_empty() {
+            return hyper.print(a);
+        }
         let x = if self.maybe() { a } else { a + (b - a) * share };
         let x = if hyper.range.is_whole() { x.round() } else { x };
         match self.pick(&[0, 1, 2]) {
@@ -134,7 +137,8 @@ proptest! {
             Err(error) => {
                 // Only values that do not go together are refused.
                 let first = error.to_string().lines().next().unwrap().to_string();
-                let known = ["momentum", "dampening", "step_size_min is above", "learning_rate_power is"];
+                let known = ["momentum", "dampening", "step_size_min is above", "learning_rate_power is", "decoupled step",
+                    "has no proximal step", "sign(θ)", "|θ|", "has no l1 in it"];
                 prop_assert!(known.iter().any(|k| first.contains(k)), "{}", error);
                 return Ok(());
             }

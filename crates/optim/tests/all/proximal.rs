@@ -11,7 +11,7 @@ const STEPS: u64 = 20_000;
 /// Rules that get there, each with a rate that suits it. Those that divide by the size of the gradient need one that falls,
 /// and have it here. Centred RMSProp is not among them: at a minimum with θ ≠ 0 the gradient of the smooth part is a
 /// constant, ∓l1; its variance is 0, and the step lr/ε.
-const RULES: [&str; 20] = [
+const RULES: [&str; 22] = [
     "gd(lr=0.2)",
     "gd(lr=cosine(0.2))",
     "momentum(lr=0.1)",
@@ -25,6 +25,8 @@ const RULES: [&str; 20] = [
     "amsgrad(lr=cosine(0.05))",
     "adamw(lr=cosine(0.05), weight_decay=0)",
     "adamax(lr=cosine(0.05))",
+    "adamaxw(lr=cosine(0.05), weight_decay=0)",
+    "optimistic_sgd(lr=0.1)",
     "nadam(lr=cosine(0.05))",
     "nadamw(lr=cosine(0.05), weight_decay=0)",
     "radam(lr=cosine(0.05))",

@@ -70,7 +70,7 @@ fn how(threads: &Threads) -> Sweep<'_> {
 }
 
 const AROUND: Around =
-    Around { scale: 0.5, clip: 30.0, decay: 0.01, keep: 0.99, moved: 0.97, l1: 0.01, average: 0.1 };
+    Around { scale: 0.5, clip: 30.0, decay: 0.01, keep: 0.99, moved: 0.97, l1: 0.01, l2: 0.02, average: 0.1 };
 
 /// Every bit after three sweeps over spans that end at `cuts`; slice k of a span starts `offsets[k]` into its memory.
 fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{At, Kind, Layout, NoOracle, Penalty, StepError, Threads};
+use thalweg_core::{At, Kind, Layout, NoOracle, Penalty, StepError, Threads, Total};
 use thalweg_optim::rules::{self, ALL, Entry};
-use thalweg_optim::{Plan, Setup};
+use thalweg_optim::{Plan, Setup, Stepper, TensorMut};
 
 use crate::common::{Run, both, numbers, settings, setup};
 
@@ -288,6 +288,7 @@ fn memory_is_what_the_pages_say() {
         ("lars", 4 * n),
         ("lars(momentum=0)", 0),
         ("lamb", 4 * 2 * n),
+        ("fromage", 0),
         ("adafactor", 4 * (30 + 40 + 7)),
         ("adafactor(beta1=0.9)", 4 * (30 + 40 + 7 + n)),
         // Two moments of the bias, and a count of steps more.
@@ -317,6 +318,47 @@ fn muon_leaves_vectors_and_tables_to_adamw() {
     assert_eq!(of("adamw(lr=0.02").tensors, ["table", "bias"]);
     let error = Plan::parse("{ weight bias: muon; rest: sgd }").unwrap().groups(&layout).unwrap_err();
     assert_eq!(error.to_string(), "muon does not work on the tensor \"bias\" of the group \"weight bias\"");
+}
+
+/// What maps to the outputs is no hidden matrix: AdamW's where Muon stands alone, Muon's where a group says so.
+#[test]
+fn muon_leaves_the_head_to_adamw() {
+    let layout = Layout::builder()
+        .tensor("hidden", &[8, 5], &["out", "in"], Kind::Weight)
+        .tensor("bias", &[8], &["out"], Kind::Bias)
+        .tensor("last", &[3, 8], &["out", "in"], Kind::Weight)
+        .head()
+        .build();
+    let who = |text: &str| -> Vec<(String, Vec<String>)> {
+        let groups = Plan::parse(text).unwrap().groups(&layout).unwrap();
+        groups.into_iter().map(|g| (g.chain.split('(').next().unwrap().into(), g.tensors)).collect()
+    };
+    let rows = |rows: &[(&str, &[&str])]| -> Vec<(String, Vec<String>)> {
+        rows.iter().map(|(rule, names)| ((*rule).into(), names.iter().map(|&n| n.into()).collect())).collect()
+    };
+    assert_eq!(who("muon"), rows(&[("adamw", &["bias", "last"]), ("muon", &["hidden"])]));
+    assert_eq!(
+        who("{ matrices: muon; rest: adamw }"),
+        rows(&[("muon", &["hidden", "last"]), ("adamw", &["bias"])])
+    );
+    assert_eq!(
+        who("{ hidden: muon; head: sgd; rest: adamw }"),
+        rows(&[("muon", &["hidden"]), ("sgd", &["last"]), ("adamw", &["bias"])])
+    );
+    // The same by slices of one's own: a head of 1s under a gradient of 1s moves by AdamW's rate, less its decay.
+    let mut muon = Stepper::<f64>::builder("muon(lr=0.1)")
+        .tensor("hidden", &[2, 2], &["out", "in"], Kind::Weight)
+        .tensor("last", &[1, 2], &["out", "in"], Kind::Weight)
+        .head()
+        .build()
+        .unwrap();
+    let (mut hidden, mut last) = ([1.0; 4], [1.0; 2]);
+    let tensors =
+        [TensorMut::new(&mut hidden[..], &[1.0; 4][..]), TensorMut::new(&mut last[..], &[1.0; 2][..])];
+    muon.step_tensors(tensors, Total { loss: 0.0, weight: 1.0 }).unwrap();
+    let adamw = 1.0 - 0.1 * 0.01 - 0.1 / (1.0 + 1e-8);
+    assert!(last.iter().all(|x| (x - adamw).abs() < 1e-15), "{last:?}");
+    assert!(hidden.iter().all(|x| (x - adamw).abs() > 1e-3), "{hidden:?}");
 }
 
 /// A step of Muon from 0 along one gradient, with a rate of 1.

@@ -8,8 +8,9 @@ use thalweg_core::{Kind as TensorKind, Layout, Memory};
 use thalweg_optim::chain::{STAGES, Stage};
 use thalweg_optim::rules::{ALIASES, ALL, Entry, Kind};
 use thalweg_optim::schedule::{CURVES, Curve};
-use thalweg_optim::{Plan, Setup, Trace};
+use thalweg_optim::{Formula, Plan, Setup, Trace};
 
+use super::prose;
 use crate::show::{self, Align};
 
 /// A matrix and its bias, to count memory on.
@@ -22,8 +23,11 @@ fn example() -> Arc<Layout> {
     )
 }
 
-/// Numbers of memory that a plan keeps for each parameter of a matrix.
+/// Numbers of memory that a plan keeps for each parameter of a matrix; `None` where that depends on the data.
 pub fn numbers_per_parameter(plan: &Plan) -> Option<f64> {
+    if let Some(grown) = plan.grown_memory() {
+        return grown.numbers;
+    }
     let layout = example();
     let mut optimizer = plan.build::<f64>(&layout, &Setup::default()).ok()?;
     let mut numbers = 0;
@@ -35,54 +39,94 @@ pub fn numbers_per_parameter(plan: &Plan) -> Option<f64> {
     Some(numbers as f64 / 4096.0)
 }
 
+/// The same in words, without what is counted.
+pub fn memory(plan: &Plan) -> String {
+    let numbers = numbers_per_parameter(plan).map(|n| show::number(n, 3));
+    match (plan.grown_memory(), numbers) {
+        (Some(grown), Some(n)) => format!("{n}: {}", grown.text),
+        (Some(grown), None) => grown.text.into(),
+        (None, Some(n)) => n,
+        (None, None) => String::new(),
+    }
+}
+
 /// The expression as text for a person, all of it.
 pub fn expression(text: &str, plan: &Plan) -> String {
-    let mut page = format!("{text} = {plan}\n\n");
+    let mut page = show::wrap(&format!("{text} = {plan}"), show::width());
+    page.push('\n');
     formula(plan, &mut page);
     page
 }
 
-fn formula(plan: &Plan, text: &mut String) {
-    let memory = numbers_per_parameter(plan);
-    let numbers = memory
-        .map(|n| format!("{} number{} a parameter", show::number(n, 3), if n == 1.0 { "" } else { "s" }));
-    match plan.trace() {
-        Some(trace) => {
-            text.push_str("One step of each parameter, as the code runs it (g: its gradient; t = 1, 2, …; x/0 counts as 0):\n\n");
-            for line in &trace.formula {
-                text.push_str(&wrapped(line));
-            }
-            text.push('\n');
-            let slots = trace.memory.join(", ");
-            let memory = if slots.is_empty() {
-                "none".into()
-            } else {
-                format!("{slots}: {} a parameter", trace.memory.len())
-            };
-            text.push_str(&format!("Memory: {memory}\n"));
-            text.push_str(&format!(
-                "Cost of a parameter: {} + − ×, {} ÷, {} √, {} choices; {} bytes in f32, {} in f64\n\n",
-                trace.simple,
-                trace.divisions,
-                trace.roots,
-                trace.choices,
-                trace.bytes(4, false),
-                trace.bytes(8, false),
-            ));
+/// What the lines of a formula are.
+fn preface(trace: &Trace, kind: Kind) -> &'static str {
+    match (trace.is_whole(), trace.is_words(), kind) {
+        (true, ..) => {
+            "One step of each parameter, as the code runs it (g: its gradient; t = 1, 2, …; x/0 counts as 0):"
         }
-        None => {
-            if let Some(numbers) = numbers {
-                text.push_str(&format!("Memory: {numbers} of a 64×64 matrix\n\n"));
-            }
+        (_, true, _) => {
+            "Its formula is not traced, since no part of it works coordinate by coordinate; in words, a step is:"
+        }
+        (.., Kind::Elementwise) => {
+            "One step of each parameter (g: its gradient; t = 1, 2, …; x/0 counts as 0). Lines with a dash say in words \
+             what stages do around the rule; the others are traced from the code that runs:"
+        }
+        _ => {
+            "One step (g: the gradient of a parameter; t = 1, 2, …; x/0 counts as 0). Lines with a dash say in words what \
+             is done to whole tensors or to the whole vector; the others are traced from the code that runs:"
         }
     }
 }
 
+fn formula(plan: &Plan, text: &mut String) {
+    let formulas = plan.formulas();
+    let several = formulas.len() > 1;
+    for Formula { until, group, chain, trace } in &formulas {
+        let kind = Plan::parse(chain).map_or(Kind::Tensor, |p| p.entry().kind);
+        if several {
+            let until = until.map(|until| format!(", until {until}")).unwrap_or_default();
+            let group = group.as_deref().unwrap_or("all");
+            text.push_str(&show::wrap(&format!("Group {group}{until}: {chain}"), show::width()));
+            text.push('\n');
+        }
+        text.push_str(&show::wrap(preface(trace, kind), show::width()));
+        text.push('\n');
+        for line in &trace.formula {
+            text.push_str(&wrapped(&line.text, if line.traced { "  " } else { "  – " }));
+        }
+        text.push('\n');
+        if let Ok(plan) = Plan::parse(chain) {
+            let slots = trace.memory.join(", ");
+            let slots = if slots.is_empty() { String::new() } else { format!("{slots}: ") };
+            let memory = memory(&plan);
+            let numbers = match &memory[..] {
+                "0" => "none".into(),
+                "1" => format!("{slots}1 number a parameter"),
+                n => format!("{slots}{n} numbers a parameter"),
+            };
+            let of = if kind == Kind::Tensor { " of a 64×64 matrix" } else { "" };
+            text.push_str(&show::wrap(&format!("Memory: {numbers}{of}"), show::width()));
+        }
+        if !trace.is_words() {
+            let mut cost = format!(
+                "Cost of a parameter: {} + − ×, {} ÷, {} √, {} comparisons and choices",
+                trace.simple, trace.divisions, trace.roots, trace.choices
+            );
+            if trace.is_whole() && kind == Kind::Elementwise {
+                let bytes = [4, 8].map(|size| trace.bytes(size, false));
+                cost.push_str(&format!("; {} bytes in f32, {} in f64", bytes[0], bytes[1]));
+            }
+            text.push_str(&show::wrap(&cost, show::width()));
+        }
+        text.push('\n');
+    }
+}
+
 /// A line of a formula, broken at blanks and indented.
-fn wrapped(line: &str) -> String {
+fn wrapped(line: &str, first: &str) -> String {
     let mut out = String::new();
     for (i, part) in show::wrap(line, show::width() - 6).lines().enumerate() {
-        out.push_str(if i == 0 { "  " } else { "      " });
+        out.push_str(if i == 0 { first } else { "      " });
         out.push_str(part);
         out.push('\n');
     }
@@ -91,11 +135,23 @@ fn wrapped(line: &str) -> String {
 
 /// The formula and its cost for a program.
 pub fn trace_json(plan: &Plan) -> Value {
+    let entry_kind = plan.entry().kind;
     let cost = |t: &Trace| {
-        json!({"formula": t.formula, "memory": t.memory, "simple": t.simple, "divisions": t.divisions, "roots": t.roots,
-            "choices": t.choices, "bytes_f32": t.bytes(4, false), "bytes_f64": t.bytes(8, false)})
+        let whole = t.is_whole() && entry_kind == Kind::Elementwise;
+        let bytes = |size| whole.then(|| t.bytes(size, false));
+        json!({"formula": t.lines(), "traced": t.formula.iter().map(|l| l.traced).collect::<Vec<_>>(), "memory": t.memory,
+            "simple": t.simple, "divisions": t.divisions, "roots": t.roots, "choices": t.choices,
+            "bytes_f32": bytes(4), "bytes_f64": bytes(8)})
     };
-    json!({"trace": plan.trace().as_ref().map(cost), "numbers_per_parameter": numbers_per_parameter(plan)})
+    let all: Vec<Value> = plan
+        .formulas()
+        .iter()
+        .map(|f| {
+            json!({"group": f.group, "until": f.until.map(|u| u.to_string()), "chain": f.chain, "trace": cost(&f.trace)})
+        })
+        .collect();
+    json!({"trace": cost(&plan.trace()), "formulas": all, "numbers_per_parameter": numbers_per_parameter(plan),
+        "memory_grows": plan.grown_memory().map(|g| g.text)})
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -108,27 +164,31 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn of_entry(entry: &Entry) -> String {
-    let mut text = format!(
-        "{}: {}\nSource: {}\nWorks {}\n\n",
-        entry.name,
-        entry.summary,
-        entry.source,
-        kind(entry.kind)
-    );
-    if let Ok(plan) = Plan::parse(entry.name) {
-        formula(&plan, &mut text);
-    }
-    let lr = Hyper::new(
+/// The learning rate's declaration.
+pub fn lr(entry: &Entry) -> Hyper {
+    Hyper::new(
         "lr",
         entry.lr,
         Range::NON_NEGATIVE,
         "learning rate, a number or a schedule; parameter units per step",
-    );
-    hypers(&[&[lr], entry.hyper].concat(), &mut text);
+    )
+}
+
+fn of_entry(entry: &Entry) -> String {
+    let width = show::width();
+    let mut text = show::wrap(&format!("{}: {}", entry.name, entry.summary), width);
+    text.push_str(&show::wrap(&format!("Source: {}", entry.source), width));
+    text.push_str(&show::wrap(&format!("Works {}", kind(entry.kind)), width));
+    text.push('\n');
+    if let Ok(plan) = Plan::parse(entry.name) {
+        formula(&plan, &mut text);
+    }
+    hypers(&[&[lr(entry)], entry.hyper].concat(), &mut text);
     if entry.kind == Kind::Elementwise {
         text.push_str("memory=full: full, bf16 or block8 (8-bit floats in blocks of 256)\n");
     }
+    text.push('\n');
+    text.push_str(&prose::text(entry.about, width));
     text
 }
 
@@ -153,8 +213,11 @@ pub fn describe(name: &str) -> String {
         }
         text.push_str(&describe("sgd"));
     } else if let Some(stage) = STAGES.iter().find(|s: &&&Stage| s.name == name) {
-        text.push_str(&format!("{}: {}\n\n", stage.name, stage.summary));
+        text.push_str(&show::wrap(&format!("{}: {}", stage.name, stage.summary), show::width()));
+        text.push('\n');
         hypers(stage.hyper, &mut text);
+        text.push('\n');
+        text.push_str(&prose::text(stage.about, show::width()));
     } else if let Some(curve) = CURVES.iter().find(|c: &&&Curve| c.name == name) {
         text.push_str(&super::schedule::describe(curve));
     }

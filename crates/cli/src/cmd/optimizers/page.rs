@@ -3,11 +3,11 @@
 use thalweg_core::hyper::Hyper;
 use thalweg_optim::Plan;
 use thalweg_optim::chain::STAGES;
-use thalweg_optim::rules::{ALIASES, ALL};
+use thalweg_optim::rules::{ALIASES, ALL, Kind};
 use thalweg_optim::schedule::CURVES;
 
-use super::describe::numbers_per_parameter;
-use crate::show;
+use super::describe::memory;
+use super::prose;
 
 fn hypers(hyper: &[Hyper], text: &mut String) {
     if hyper.is_empty() {
@@ -30,14 +30,19 @@ fn hypers(hyper: &[Hyper], text: &mut String) {
 pub fn page() -> String {
     let mut text = String::from(
         "# Optimizers\n\nMade by `thalweg optimizers --markdown` from the registry that the command, the library and the tests read. \
-         The formulas are traced from the code that runs: `g` is the gradient of a parameter, `t` counts steps from 1, a name on the \
-         right of an arrow is the value so far (`ₜ₋₁`: the one before this step), and x/0 counts as 0. Memory is in numbers a \
-         parameter, of a 64×64 matrix where the rule looks at a tensor's shape.\n\n| rule | memory | bytes a step (f32) | for |\n|---|---|---|---|\n",
+         What stands first is the documentation above a rule's code; the formula behind it, *as the code runs it*, is traced from \
+         that code with the driver's around it: `g` is the gradient of a parameter, `t` counts steps from 1, a name on the right of \
+         an arrow is the value so far (`ₜ₋₁`: the one before this step), and x/0 counts as 0. Lines with a dash say in words what is \
+         done to whole tensors, or to the whole vector, which is not traced. Memory is in numbers a parameter, of a 64×64 matrix \
+         where the rule looks at a tensor's shape.\n\n| rule | memory | bytes a step (f32) | for |\n|---|---|---|---|\n",
     );
     for entry in ALL {
         let plan = Plan::parse(entry.name).ok();
-        let memory = plan.as_ref().and_then(numbers_per_parameter).map_or("".into(), |n| show::number(n, 3));
-        let bytes = plan.and_then(|p| p.trace()).map_or("".into(), |t| t.bytes(4, false).to_string());
+        let memory = plan.as_ref().map_or(String::new(), memory);
+        let bytes = match (&plan, entry.kind) {
+            (Some(plan), Kind::Elementwise) => plan.trace().bytes(4, false).to_string(),
+            _ => String::new(),
+        };
         let name = entry.name;
         text.push_str(&format!(
             "| [`{name}`](#{name}) | {memory} | {bytes} | {} |\n",
@@ -46,9 +51,12 @@ pub fn page() -> String {
     }
     text.push('\n');
     for entry in ALL {
-        text.push_str(&format!("## {}\n\n{}. Source: {}.\n\n", entry.name, entry.summary, entry.source));
-        if let Some(trace) = Plan::parse(entry.name).ok().and_then(|p| p.trace()) {
-            text.push_str(&format!("```text\n{}\n```\n\n", trace.formula.join("\n")));
+        text.push_str(&format!("## {}\n\n{}\n", entry.name, prose::plain(entry.about)));
+        if let Ok(plan) = Plan::parse(entry.name) {
+            let trace = plan.trace();
+            let lines =
+                trace.formula.iter().map(|l| format!("{}{}\n", if l.traced { "" } else { "– " }, l.text));
+            text.push_str(&format!("As the code runs it:\n\n```text\n{}```\n\n", lines.collect::<String>()));
         }
         text.push_str(&format!(
             "Learning rate: {} where nothing is said.\n\n",
@@ -64,6 +72,7 @@ pub fn page() -> String {
     for stage in STAGES {
         let place = if stage.before { "before the rule" } else { "after the rule" };
         text.push_str(&format!("## {}\n\n{} ({place}).\n\n", stage.name, stage.summary));
+        text.push_str(&format!("{}\n", prose::plain(stage.about)));
         hypers(stage.hyper, &mut text);
     }
     text.push_str("# Schedules\n\nAs in `adam(lr=cosine(0.05, warmup=5%))`; k counts steps from 0 after the warm-up.\n\n");
