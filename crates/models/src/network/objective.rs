@@ -119,10 +119,45 @@ impl<F: Float + Number> Objective<F> for Network<F> {
     fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
         self.check(theta, batch, true);
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        let total = self.train(theta, batch, step, true, Some(grads));
+        grads.total += total;
+        total
+    }
+
+    fn gradient_again(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.check(theta, batch, true);
+        let total = self.train(theta, batch, self.last_step(), false, Some(grads));
+        grads.total += total;
+        total
+    }
+
+    fn loss_again(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.check(theta, batch, true);
+        self.train(theta, batch, self.last_step(), false, None)
+    }
+}
+
+impl<F: Float + Number> Network<F> {
+    /// The last step's number, which its draws go by; before the first, that of the first.
+    fn last_step(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// The loss as training sees it, with the draws of `step`, and its gradient added to `grads` if asked for. What is kept beside the
+    /// parameters moves if `moves`.
+    fn train(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        step: u64,
+        moves: bool,
+        mut grads: Option<&mut Grads<F>>,
+    ) -> Total {
         let mut guard = self.work();
-        let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
+        let Work { workspace, rows, statistics, aside, class_weights, .. } = &mut *guard;
+        let kept = if moves { statistics } else { aside };
         // Batch norm looks at all rows of a batch at once.
-        let most = if statistics.flat().is_empty() { TRAINING_ROWS } else { usize::MAX };
+        let most = if kept.flat().is_empty() { TRAINING_ROWS } else { usize::MAX };
         let (mut total, mut next, mut part) = (Total::default(), 0, 0);
         while next < batch.len() {
             next = rows.gather(batch, next, most, self.reading(), true);
@@ -131,19 +166,18 @@ impl<F: Float + Number> Objective<F> for Network<F> {
             }
             let mut tape = workspace.tape(&self.layout, theta.flat());
             let seed = self.seed_of(step, part);
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, seed);
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
             let loss = self.total_loss(&mut tape, z, rows, class_weights);
-            tape.backward(loss, grads.flat_mut());
+            if let Some(grads) = &mut grads {
+                tape.backward(loss, grads.flat_mut());
+            }
             let weight = rows.total_weight(self.criterion.weights());
             total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
             part += 1;
         }
-        grads.total += total;
         total
     }
-}
 
-impl<F: Float + Number> Network<F> {
     /// The seed of one part of one step.
     fn seed_of(&self, step: u64, part: u64) -> u64 {
         // Odd multipliers, from the digits of the golden ratio and of √2, keep steps and parts apart.
