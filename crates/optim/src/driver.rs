@@ -18,9 +18,9 @@ use crate::format::{
 use crate::rule::{Checked, Rule, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
-const BLOCK: usize = 1024;
+pub(crate) const BLOCK: usize = 1024;
 /// Numbers in a task of a thread; a multiple of [`BLOCK`].
-const TASK: usize = 1 << 16;
+pub(crate) const TASK: usize = 1 << 16;
 const _: () = assert!(TASK.is_multiple_of(BLOCK) && BLOCK.is_multiple_of(BLOCK8));
 
 /// What surrounds the rule: coefficients of one span.

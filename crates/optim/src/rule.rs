@@ -6,16 +6,9 @@ use thalweg_core::Real;
 use thalweg_core::hyper::Hyper;
 
 /// A number that coefficients are computed in, once a step: `f64`, or a symbol that records the formula.
-pub trait Scalar: Real + Debug {
-    /// selfʸ.
-    fn pow(self, y: Self) -> Self;
-}
+pub trait Scalar: Real + Debug {}
 
-impl Scalar for f64 {
-    fn pow(self, y: Self) -> Self {
-        libm::pow(self, y)
-    }
-}
+impl Scalar for f64 {}
 
 /// Where in a run a step is, as a rule's coefficients see it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! What rules that look at the whole vector share: evaluating elsewhere, decay of their own, coordinates that cannot move.
 
-use thalweg_core::{Buffer, Float, Grads, Kind, Memory, Params, StepError, Tensor, Total};
+use thalweg_core::{Buffer, Float, Grads, Memory, Params, StepError, Tensor, Total};
 
 use crate::method::Step;
 
@@ -172,7 +172,7 @@ impl<F: Float> Elsewhere<F> {
     pub fn settle(&mut self, step: &Step<'_, '_, F>, weight: f64) {
         let Some((theta, grads)) = &mut self.0 else { return };
         for part in &step.parts {
-            let l2 = if part.tensor.kind == Kind::Weight { step.at.penalty.l2 } else { 0.0 };
+            let l2 = if part.tensor.kind.is_penalised() { step.at.penalty.l2 } else { 0.0 };
             let (scale, l2, range) = (F::from_f64(1.0 / weight), F::from_f64(l2), part.tensor.range());
             let theta = &mut theta.flat_mut()[range.clone()];
             crate::vector::each(step.threads, theta, &mut grads.flat_mut()[range], |theta, grads| {

@@ -13,9 +13,10 @@ pub mod nonfinite;
 pub mod penalty;
 pub mod sam;
 pub mod swa;
+pub(crate) mod units;
 
 use thalweg_core::hyper::Hyper;
-use thalweg_core::{Buffer, Float, Memory, Penalty, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Penalty, Tensor, Threads};
 
 use crate::method::{After, Before};
 use crate::rules::Values;
@@ -98,10 +99,10 @@ pub(crate) fn outputs(tensor: &Tensor) -> (usize, usize, usize) {
 }
 
 /// g ← factor·g.
-pub(crate) fn multiply<F: Float>(grad: &mut [F], factor: f64) {
+pub(crate) fn multiply<F: Float>(threads: &Threads, grad: &mut [F], factor: f64) {
     if factor != 1.0 {
         let factor = F::from_f64(factor);
-        grad.iter_mut().for_each(|g| *g = *g * factor);
+        crate::vector::map(threads, grad, |g| g * factor);
     }
 }
 

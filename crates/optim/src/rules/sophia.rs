@@ -13,7 +13,7 @@
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{Buffer, Float, Grads, Kind as TensorKind, Memory, Needs, Params, StepError, Tensor};
+use thalweg_core::{Buffer, Float, Grads, Memory, Needs, Params, StepError, Tensor};
 
 use super::adagrad::ratio;
 use super::{DECOUPLED, Decay, Entry, Kind, Room, Values, adam, no_conflict};
@@ -101,7 +101,7 @@ impl<F: Float> Sophia<F> {
             let u = crate::assembled::take(&mut u, range.start - from, range.len());
             let product = crate::assembled::take(&mut product, range.start - from, range.len());
             from = range.end;
-            let l2 = if part.tensor.kind == TensorKind::Weight { l2 } else { 0.0 };
+            let l2 = if part.tensor.kind.is_penalised() { l2 } else { 0.0 };
             rows.push(([&mut h[..], u, product], f(l2)));
         }
         let [] = fuse(step.threads, rows, |[h, u, product], l2, []| {

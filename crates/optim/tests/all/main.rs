@@ -3,8 +3,10 @@
 mod around;
 mod closed_form;
 mod common;
+mod compressed;
 mod expressions;
 mod formats;
+mod mixed;
 mod properties;
 mod proximal;
 mod random_runs;
@@ -13,6 +15,7 @@ mod reference;
 mod rows;
 mod schedules;
 mod slices;
+mod slow;
 mod stages;
 mod state;
 mod stepper;
