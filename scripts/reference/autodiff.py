@@ -5,7 +5,7 @@
     python scripts/reference/autodiff.py --check    compares it with what is stored, writes nothing
 
 `crates/autodiff/tests/data/ops.json`: for each operation and setting the inputs, the result y, a random dy, and the gradient of
-Σ y·dy for each input. Losses are PyTorch's with `reduction="sum"` (or "none" and row weights), the squared loss halved.
+Σ y·dy for each input. Inputs and dy are numbers that float32 holds too. Losses are PyTorch's with `reduction="sum"` (or "none" and row weights), the squared loss halved.
 """
 
 import numpy as np
@@ -31,13 +31,22 @@ def flat(x):
     return [float(v) for v in x.detach().reshape(-1)]
 
 
+def single(x):
+    """The nearest numbers that float32 holds."""
+    return np.asarray(x, dtype=np.float32).astype(np.float64)
+
+
 def normal(*shape):
-    return rng.standard_normal(shape)
+    return single(rng.standard_normal(shape))
+
+
+def uniform(*shape):
+    return single(rng.random(shape))
 
 
 def case(op, function, inputs, **settings):
     """Run `function` on tensors of the numbers `inputs`, and record both directions."""
-    tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in inputs]
+    tensors = [torch.tensor(single(x), dtype=torch.float64, requires_grad=True) for x in inputs]
     y = function(*tensors)
     dy = torch.tensor(normal(*y.shape))
     grads = torch.autograd.grad((y * dy).sum(), tensors, allow_unused=True)
@@ -75,6 +84,11 @@ for a, b in [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (2, 1, 5)), ((), (2, 3))
     for name, function in [("add", torch.add), ("sub", torch.sub), ("mul", torch.mul), ("div", torch.div)]:
         case(name, function, [normal(*a), normal(*b) + np.sign(normal(*b)) * 3])
 
+mask = rng.integers(0, 2, (3, 4))
+case("where", lambda a, b: torch.where(torch.tensor(mask) != 0, a, b), [normal(3, 4), normal(3, 4)],
+     mask=mask.reshape(-1).tolist())
+case("less", lambda a, b: torch.lt(a, b) * a, [normal(3, 4), normal(4)])
+
 ACTIVATIONS = {
     "identity": lambda x: x, "relu": torch.relu, "gelu": f.gelu, "silu": f.silu, "tanh": torch.tanh,
     "sigmoid": torch.sigmoid, "softplus": f.softplus, "elu": lambda x: f.elu(x, 0.7),
@@ -96,6 +110,7 @@ for axis in range(3):
     case("sum_axis", lambda x, k=axis: x.sum(k), [normal(3, 4, 5)], axis=axis)
     case("mean_axis", lambda x, k=axis: x.mean(k), [normal(3, 4, 5)], axis=axis)
     case("max_axis", lambda x, k=axis: x.max(k).values, [normal(3, 4, 5)], axis=axis)
+    case("min_axis", lambda x, k=axis: x.min(k).values, [normal(3, 4, 5)], axis=axis)
     case("slice", lambda x, k=axis: x.narrow(k, 1, 2), [normal(3, 4, 5)], axis=axis)
     case("concat", lambda x, y, k=axis: torch.cat([x, y], k), [normal(3, 3, 3), normal(3, 3, 3)], axis=axis)
     case("pad", lambda x, k=axis: f.pad(x, [0, 0] * (2 - k) + [1, 2], value=0.5), [normal(2, 3, 4)], axis=axis)
@@ -108,12 +123,18 @@ case("softmax", lambda x: torch.softmax(x, -1), [normal(4, 7) * 5])
 case("log_softmax", lambda x: torch.log_softmax(x, -1), [normal(4, 7) * 50])
 
 # Losses: rows of a target that needs no gradient in PyTorch are given as inputs here too, where PyTorch can.
-rows = normal(6) ** 2
+rows = single(normal(6) ** 2)
 
 
 def weighted(loss, w):
     """Σ wᵢ Σⱼ lossᵢⱼ."""
     return (loss.reshape(loss.shape[0], -1).sum(1) * torch.tensor(w)).sum()
+
+
+def contrastive(a, b, y, margin):
+    """Hadsell, Chopra & LeCun 2006, equation 4, with y = 1 for pairs that belong together."""
+    d = f.pairwise_distance(a, b)
+    return 0.5 * (y * d**2 + (1 - y) * torch.relu(margin - d) ** 2)
 
 
 for w in [None, rows]:
@@ -126,17 +147,20 @@ for w in [None, rows]:
          **data)
     case("quantile", lambda a, b: weighted(torch.maximum(0.3 * (b - a), -0.7 * (b - a)), weights), pair(), tau=0.3, **data)
     case("bce_with_logits", lambda a, b: weighted(f.binary_cross_entropy_with_logits(a, b, reduction="none"), weights),
-         [normal(6, 3) * 30, rng.random((6, 3))], **data)
+         [normal(6, 3) * 30, uniform(6, 3)], **data)
     case("poisson", lambda a, b: weighted(f.poisson_nll_loss(a, b, reduction="none"), weights), pair(), **data)
     case("hinge", lambda a, b: weighted(torch.relu(1 - a * b), weights), pair(), **data)
     case("kl_divergence", lambda a, b: weighted(f.kl_div(a, b, reduction="none"), weights),
-         [normal(6, 3), rng.random((6, 3))], **data)
+         [normal(6, 3), uniform(6, 3)], **data)
     case("cosine_loss", lambda a, b: weighted(1 - f.cosine_similarity(a, b), weights), pair(), **data)
     case("triplet", lambda a, b, c: weighted(f.triplet_margin_loss(a, b, c, margin=0.4, reduction="none"), weights),
          [normal(6, 3), normal(6, 3), normal(6, 3)], margin=0.4, **data)
+    together = rng.integers(0, 2, 6).astype(float)
+    case("contrastive", lambda a, b, y: weighted(contrastive(a, b, y, 2.5), weights),
+         [normal(6, 3), normal(6, 3), together], margin=2.5, **data)
     for smoothing in [0.0, 0.1]:
         labels = rng.integers(0, 5, 6)
-        for classes in [None, rng.random(5) + 0.1]:
+        for classes in [None, single(uniform(5) + 0.1)]:
             cw = None if classes is None else torch.tensor(classes)
             extra = {} if classes is None else {"class_weights": classes.tolist()}
             case("softmax_cross_entropy",
@@ -156,13 +180,14 @@ for size, s, p in [([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 1])]:
     case("max_pool2d", lambda x: f.max_pool2d(x, size, s, p), [normal(2, 3, 6, 5)], size=size, stride=s, padding=p)
     case("avg_pool2d", lambda x: f.avg_pool2d(x, size, s, p), [normal(2, 3, 6, 5)], size=size, stride=s, padding=p)
 case("global_avg_pool", lambda x: x.mean([2, 3]), [normal(2, 3, 4, 5)])
+case("global_max_pool", lambda x: f.adaptive_max_pool2d(x, 1)[:, :, 0, 0], [normal(2, 3, 4, 5)])
 
 case("layer_norm", lambda x, g, b: f.layer_norm(x, [7], g, b), [normal(2, 3, 7) * 3 + 1, normal(7), normal(7)])
 case("rms_norm", lambda x, g: f.rms_norm(x, [7], g, 1e-6), [normal(5, 7), normal(7)])
 case("group_norm", lambda x, g, b: f.group_norm(x, 2, g, b), [normal(3, 4, 2, 3), normal(4), normal(4)])
 for shape in [(6, 3), (4, 3, 2, 3)]:
     case("batch_norm", lambda x, g, b: f.batch_norm(x, None, None, g, b, True), [normal(*shape), normal(3), normal(3)])
-moments = np.stack([normal(3), rng.random(3) + 0.5])
+moments = single(np.stack([normal(3), uniform(3) + 0.5]))
 case("batch_norm_with", lambda x, g, b: f.batch_norm(x, *torch.tensor(moments), g, b, False),
      [normal(4, 3, 2), normal(3), normal(3)], moments=moments.reshape(-1).tolist())
 

@@ -23,7 +23,8 @@ NOTES = [
     "with the smallest e with 4^e >= fan_in (the sizes behind the first).",
     "Batch b of 4 has 8 rows: numbers are x of the seed 1000 + b, codes of 2000 + b, targets of 3000 + b (classes: codes; "
     "numbers: x; counts: codes below 4). Step t takes batch t mod 4.",
-    "`losses` are the mean losses that the 20 steps began with, `evaluated` the loss of batch 0 after them, in eval mode.",
+    "`losses` are the mean losses that the 20 steps began with, `evaluated` the loss of batch 0 after them, in eval mode, "
+    "`updated` the same with running statistics that `update_bn` made of the 4 batches.",
 ]
 
 
@@ -72,6 +73,30 @@ class LSTM(nn.LSTM):
 class Conv1d(nn.Conv1d):
     def forward(self, x):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class OnSteps(nn.Module):
+    """A module over [n, channels, steps], given [n, steps, channels]."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class BatchNormSteps(OnSteps, nn.BatchNorm1d):
+    pass
+
+
+class MaxPoolSteps(OnSteps, nn.MaxPool1d):
+    pass
+
+
+class AvgPoolSteps(OnSteps, nn.AvgPool1d):
+    pass
+
+
+class MeanOfSteps(nn.Module):
+    def forward(self, x):
+        return x.mean(dim=1)
 
 
 class GlobalPool(nn.Module):
@@ -124,6 +149,7 @@ class Table(nn.Sequential):
         return x
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.BatchNorm1d)
 
 
@@ -158,6 +184,10 @@ def poisson(z, y):
 
 def logistic(z, y):
     return nn.functional.binary_cross_entropy_with_logits(z[:, 0], y)
+
+
+def hinge(z, y):
+    return torch.relu(1 - (2 * y - 1) * z[:, 0]).mean()
 
 
 def entropy(z, y):
@@ -202,6 +232,11 @@ def case(name, model, expression, given, loss, criterion, target):
                 torch.backends.mha.set_fastpath_enabled(False)
                 evaluated = criterion(net(x), y).item()
             runs[f"{optimizer} {label}"] = {"losses": losses, "evaluated": evaluated}
+            if any(isinstance(module, BATCH_NORMS) for module in net.modules()):
+                torch.optim.swa_utils.update_bn(batches, net)
+                net.eval()
+                with torch.no_grad():
+                    runs[f"{optimizer} {label}"]["updated"] = criterion(net(x), y).item()
             print(f"{name} {optimizer} {label}: {losses[0]:.6g} -> {losses[-1]:.6g}, {evaluated:.6g}")
     tensors = [[n, list(p.shape)] for n, p in model().named_parameters()]
     tensors.sort()
@@ -290,7 +325,7 @@ def cases():
         lambda: nn.Sequential(
             nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ELU(), nn.AvgPool2d(2),
             nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2), nn.LeakyReLU(0.1), nn.Flatten(),
-            nn.Linear(36, 6), nn.RMSNorm(6, eps=1e-5), nn.Sigmoid(), nn.Linear(6, 1),
+            nn.Linear(36, 6), nn.RMSNorm(6), nn.Sigmoid(), nn.Linear(6, 1),
         ),
         "conv(4) groupnorm(2) elu avgpool(2) conv(4, padding=2, dilation=2, groups=2) leaky_relu(0.1) flatten "
         "dense(6) rmsnorm sigmoid",
@@ -308,6 +343,35 @@ def cases():
         ),
         "conv(6, stride=2) softplus layernorm lstm(5)", {"shape": [9, 3]}, "huber(0.5)", huber, "number",
     )
+    yield case(
+        "oblong",
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, (3, 5), (1, 2), (1, 2)), nn.Tanh(), nn.MaxPool2d((2, 1), (2, 1)),
+            nn.Conv2d(4, 6, (1, 3), padding=(0, 1), dilation=(2, 1)), nn.SiLU(), nn.AvgPool2d((3, 2), (1, 1), (1, 0)),
+            nn.Flatten(), nn.Linear(24, 5), nn.Tanh(), nn.Linear(5, 1),
+        ),
+        "conv(4, kernel=size(3, 5), stride=size(1, 2), padding=size(1, 2)) tanh pool(size(2, 1)) "
+        "conv(6, kernel=size(1, 3), dilation=size(2, 1)) silu avgpool(size(3, 2), stride=1, padding=size(1, 0)) flatten "
+        "dense(5) tanh",
+        {"shape": [2, 4, 6]}, "hinge", hinge, "two",
+    )
+    yield case(
+        "signal",
+        lambda: nn.Sequential(
+            Conv1d(3, 6, 3, padding=1, bias=False), BatchNormSteps(6), nn.GELU(), MaxPoolSteps(2),
+            Residual(nn.Sequential(Conv1d(6, 8, 3, 2, 1), nn.SiLU()), Conv1d(6, 8, 1, 2, bias=False)),
+            nn.RMSNorm(8), AvgPoolSteps(2, 1), MeanOfSteps(), nn.Linear(8, 1),
+        ),
+        "conv(6, bias=false) batchnorm gelu pool(2) residual(conv(8, stride=2), silu) rmsnorm avgpool(2, stride=1) globalpool",
+        {"shape": [12, 3]}, "squared", half_square, "number",
+    )
+    for mode in ["mean", "sum"]:
+        yield case(
+            f"bag {mode}",
+            lambda: nn.Sequential(nn.EmbeddingBag(11, 6, mode=mode), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)),
+            "embeddingbag(6) dense(5) tanh" if mode == "mean" else "embeddingbag(6, mean=false) dense(5) tanh",
+            {"vocabulary": 11, "context": 9}, "softmax", entropy, 3,
+        )
     yield case(
         "transformer",
         lambda: nn.Sequential(

@@ -2,10 +2,13 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use thalweg_core::gemm::{Mat, MatMut, gemm};
 use thalweg_core::math::Elementary;
 use thalweg_core::{Float, Real, Threads};
 
-use crate::number::{Number, View, ViewMut};
+use thalweg_core::gemm::{Finish, Gather};
+
+use crate::number::{Columns, Number, View, ViewMut};
 
 /// `value + tangent·ε` with ε² = 0: the tangent is the derivative along a direction.
 ///
@@ -30,6 +33,7 @@ use crate::number::{Number, View, ViewMut};
 /// assert_eq!((grads[0].tangent, grads[1].tangent), (10.0, 6.0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Dual<F> {
     /// The number.
     pub value: F,
@@ -120,7 +124,7 @@ impl<F: Float> Real for Dual<F> {
     }
 }
 
-impl<F: Float + Number<Base = F>> Number for Dual<F> {
+impl<F: Float> Number for Dual<F> {
     type Base = F;
     #[inline(always)]
     fn from_base(x: F) -> Self {
@@ -151,6 +155,10 @@ impl<F: Float + Number<Base = F>> Number for Dual<F> {
         self.chain(Elementary::erf(self.value), slope)
     }
     #[inline(always)]
+    fn erf_and_exp(self) -> (Self, Self) {
+        (self.erf(), (-(self * self)).exp())
+    }
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         let y = Elementary::sigmoid(self.value);
         self.chain(y, y * (F::one() - y))
@@ -159,8 +167,9 @@ impl<F: Float + Number<Base = F>> Number for Dual<F> {
     fn softplus(self) -> Self {
         self.chain(Elementary::softplus(self.value), Elementary::sigmoid(self.value))
     }
+    /// Three products of values and tangents, which lie between each other: `AB + (A′B + AB′)·ε`.
     fn product(
-        _: &Threads,
+        threads: &Threads,
         alpha: Self,
         a: View<'_, Self>,
         b: View<'_, Self>,
@@ -168,20 +177,88 @@ impl<F: Float + Number<Base = F>> Number for Dual<F> {
         c: ViewMut<'_, Self>,
     ) {
         assert!(
-            a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
-            "the sizes of a product do not fit"
+            alpha.tangent == F::zero() && beta.tangent == F::zero(),
+            "the factors of a product are constants"
         );
-        for i in 0..a.rows {
+        if c.rows == 0 || c.cols == 0 {
+            return;
+        }
+        let ViewMut { data, rows, cols, row, col } = c;
+        let mut add = |i: usize, j: usize, beta: F| {
+            let c = MatMut::strided(numbers_mut(data, i | j), rows, cols, 2 * row, 2 * col);
+            gemm(threads, alpha.value, part(a, i), part(b, j), beta, c);
+        };
+        add(1, 0, beta.value);
+        add(0, 1, F::one());
+        add(0, 0, beta.value);
+    }
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+        f(&mut vec![Self::default(); len])
+    }
+    type Packed<'a> = View<'a, Self>;
+    fn room(rows: usize, cols: usize) -> usize {
+        rows * cols
+    }
+    fn pack(_: &Threads, b: View<'_, Self>, room: &mut [Self]) {
+        for p in 0..b.rows {
             for j in 0..b.cols {
-                let mut sum = Self::zero();
-                for p in 0..a.cols {
-                    sum = sum + a.data[i * a.row + p * a.col] * b.data[p * b.row + j * b.col];
-                }
-                let c = &mut c.data[i * c.row + j * c.col];
-                *c = if beta == Self::zero() { alpha * sum } else { alpha * sum + beta * *c };
+                room[p * b.cols + j] = b.data[p * b.row + j * b.col];
             }
         }
     }
+    fn packed(room: &[Self], rows: usize, cols: usize) -> View<'_, Self> {
+        View::new(room, rows, cols)
+    }
+    fn gather(
+        a: Gather<'_, Self>,
+        b: Columns<'_, Self>,
+        c: &mut [Self],
+        starts: &[u32],
+        finish: Finish<'_, Self>,
+    ) {
+        let (Columns::Packed(b) | Columns::Rows(b)) = b;
+        assert!(
+            b.rows == a.segments.len() * a.len && a.rows.len() == starts.len(),
+            "the sizes of a product do not fit"
+        );
+        for (&row, &start) in a.rows.iter().zip(starts) {
+            for j in 0..b.cols {
+                let mut sum = Self::zero();
+                for (s, &segment) in a.segments.iter().enumerate() {
+                    for q in 0..a.len {
+                        let left = a.data[row as usize + segment as usize + q * a.step];
+                        sum = sum + left * b.data[(s * a.len + q) * b.row + j * b.col];
+                    }
+                }
+                let c = &mut c[start as usize + j];
+                if finish.beta != Self::zero() {
+                    sum = sum + finish.beta * *c;
+                }
+                sum = finish.bias.map_or(sum, |bias| sum + bias[j]);
+                *c = if finish.relu { Self::select(sum.lt(Self::zero()), Self::zero(), sum) } else { sum };
+            }
+        }
+    }
+}
+
+/// The values (k = 0) or the tangents (k = 1) of a matrix.
+fn part<F: Float>(x: View<'_, Dual<F>>, k: usize) -> Mat<'_, F> {
+    Mat::strided(numbers(x.data, k), x.rows, x.cols, 2 * x.row, 2 * x.col)
+}
+
+/// Values and tangents in turn, from the first value (k = 0) or tangent (k = 1) on.
+fn numbers<F: Float>(x: &[Dual<F>], k: usize) -> &[F] {
+    // SAFETY: a dual number is two floats behind each other, without padding.
+    let all = unsafe { std::slice::from_raw_parts(x.as_ptr().cast::<F>(), 2 * x.len()) };
+    &all[k.min(all.len())..]
+}
+
+/// The same, to be written.
+fn numbers_mut<F: Float>(x: &mut [Dual<F>], k: usize) -> &mut [F] {
+    // SAFETY: as above; the borrow of `x` is that of the result.
+    let all = unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast::<F>(), 2 * x.len()) };
+    let k = k.min(all.len());
+    &mut all[k..]
 }
 
 #[cfg(test)]
@@ -211,6 +288,51 @@ mod tests {
                 assert_eq!(y.value, f(x));
                 let slope = (f(x + h) - f(x - h)) / (2.0 * h);
                 assert!((y.tangent - slope).abs() < 1e-9, "function {k} at {x}: {} and {slope}", y.tangent);
+            }
+        }
+    }
+
+    /// Against the sum that defines it, of at most 7 terms below 16.
+    #[test]
+    fn products_carry_tangents_through_any_strides() {
+        let [m, k, n] = [5, 7, 3];
+        let mut next = 0.0;
+        let mut draw = |len: usize| -> Vec<Dual<f64>> {
+            let mut number = || {
+                next += 1.0;
+                4.0 * libm::sin(next)
+            };
+            (0..len).map(|_| Dual::new(number(), number())).collect()
+        };
+        let (a, b, old) = (draw(m * k), draw(k * n), draw(m * n));
+        let (alpha, none) = (Dual::from_base(0.5), Dual::new(f64::NAN, f64::NAN));
+        for [ta, tb, tc] in [[false; 3], [true, false, false], [false, true, true], [true; 3]] {
+            for beta in [0.0, 2.0] {
+                let view = |x, rows, cols, t| {
+                    if t { View::new(x, cols, rows).t() } else { View::new(x, rows, cols) }
+                };
+                let mut c = if beta == 0.0 { vec![none; m * n] } else { old.clone() };
+                let (row, col) = if tc { (1, m) } else { (n, 1) };
+                let to = ViewMut { data: &mut c, rows: m, cols: n, row, col };
+                let threads = Threads::new(2);
+                Dual::product(
+                    &threads,
+                    alpha,
+                    view(&a, m, k, ta),
+                    view(&b, k, n, tb),
+                    Dual::from_base(beta),
+                    to,
+                );
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let at = |i, j, rows, cols, t| if t { j * rows + i } else { i * cols + j };
+                    let term = |p| a[at(i, p, m, k, ta)] * b[at(p, j, k, n, tb)];
+                    let sum = (0..k).map(term).fold(Dual::zero(), |sum, x| sum + x);
+                    let place = i * row + j * col;
+                    let kept = if beta == 0.0 { Dual::zero() } else { Dual::from_base(beta) * old[place] };
+                    let (found, expected) = (c[place], alpha * sum + kept);
+                    assert!((found.value - expected.value).abs() < 1e-13, "{found:?} {expected:?}");
+                    assert!((found.tangent - expected.tangent).abs() < 1e-13, "{found:?} {expected:?}");
+                }
             }
         }
     }

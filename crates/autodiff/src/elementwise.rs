@@ -18,6 +18,12 @@ pub trait Function: Copy + Send + Sync + 'static {
     fn value<N: Number>(self, x: N) -> N;
     /// f′(x), from x or, if `FROM_RESULT`, from f(x).
     fn slope<N: Number>(self, saved: N) -> N;
+    /// f(x) and f′(x), from x, where they are cheaper together.
+    #[inline(always)]
+    fn both<N: Number>(self, x: N) -> (N, N) {
+        let y = self.value(x);
+        (y, self.slope(if Self::FROM_RESULT { y } else { x }))
+    }
 }
 
 /// `y = f(x)` for each number; backward `dx += f′(x)·dy`.
@@ -68,6 +74,39 @@ pub(crate) fn apply<N: Number, T: Function>(threads: &thalweg_core::Threads, fun
                 *y = function.value(*y);
             }
         },
+    );
+}
+
+/// `slope ← f′(y)`, then `y ← f(y)` in place.
+pub(crate) fn apply_both<N: Number, T: Function>(
+    threads: &thalweg_core::Threads,
+    function: T,
+    y: &mut [N],
+    slope: &mut [N],
+) {
+    parallel::rows2(
+        threads,
+        (y, 1),
+        (slope, 1),
+        2 * COST,
+        #[inline(always)]
+        |_, y, slope| {
+            for (y, slope) in y.iter_mut().zip(slope) {
+                (*y, *slope) = function.both(*y);
+            }
+        },
+    );
+}
+
+/// `dy ← dy·slope` in place.
+pub(crate) fn times<N: Number>(threads: &thalweg_core::Threads, slope: &[N], dy: &mut [N]) {
+    parallel::rows(
+        threads,
+        dy,
+        1,
+        1,
+        #[inline(always)]
+        |at, dy| dy.iter_mut().zip(&slope[at..]).for_each(|(dy, &s)| *dy = *dy * s),
     );
 }
 

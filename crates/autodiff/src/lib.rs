@@ -59,6 +59,7 @@
 //!
 //! - No gradient is computed that nobody asked for: inputs, [detached](Tape::detach) tensors and [frozen](Tape::freeze_from)
 //!   parameters cost nothing in the backward pass. [`Tape::leaf`] asks for an input's gradient.
+//! - A tensor without numbers is refused by every operation: an empty batch is a slip that would train on nothing.
 //! - Losses are weighted sums over rows, as [`Objective`](thalweg_core::Objective) wants them, and broadcast nothing.
 //! - [`Tape::checkpoint`] trades a second forward pass for memory.
 //! - Your own operation is a value that implements [`Op`], your own elementwise formula one that implements [`Function`] or [`Pair`].
@@ -77,6 +78,8 @@ pub mod tape;
 
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod sampled;
 
 pub use dual::Dual;
 pub use elementwise::{Function, Pair};

@@ -1,10 +1,11 @@
 //! [`Number`]: what tensors are made of.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 
-use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::gemm::{Epilogue, Finish, Gather, Mat, MatMut, Operand, Packed, gather, gemm, gemm_with};
 use thalweg_core::math::Elementary;
-use thalweg_core::{Float, Real, Threads};
+use thalweg_core::{Buffer, Float, Real, Threads};
 
 /// A number that operations are written for: `f32`, `f64`, or [`Dual`](crate::Dual) of one of them.
 ///
@@ -35,6 +36,8 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
     fn tanh(self) -> Self;
     /// erf x.
     fn erf(self) -> Self;
+    /// erf x and e^(−x²): see [`Elementary::erf_and_exp`].
+    fn erf_and_exp(self) -> (Self, Self);
     /// 1/(1 + e⁻ˣ).
     fn sigmoid(self) -> Self;
     /// ln(1 + eˣ), without overflow.
@@ -48,6 +51,53 @@ pub trait Number: Real<Mask = bool> + Default + PartialEq + Debug {
         beta: Self,
         c: ViewMut<'_, Self>,
     );
+    /// `y ← x·w + bias` by columns, of which the relu if asked for: `x [n, in]`, `w [in, out]`, `y [n, out]` row after row.
+    fn dense(
+        threads: &Threads,
+        x: View<'_, Self>,
+        w: View<'_, Self>,
+        bias: Option<&[Self]>,
+        relu: bool,
+        y: &mut [Self],
+    ) {
+        let out = w.cols;
+        Self::product(threads, Self::one(), x, w, Self::zero(), ViewMut::new(y, x.rows, out));
+        for y in y.chunks_exact_mut(out.max(1)) {
+            if let Some(bias) = bias {
+                y.iter_mut().zip(bias).for_each(|(y, &b)| *y = *y + b);
+            }
+            if relu {
+                y.iter_mut().for_each(|y| *y = Self::select(y.lt(Self::zero()), Self::zero(), *y));
+            }
+        }
+    }
+    /// Calls `f` with memory of this thread, of any values: it stays in the thread's cache from call to call.
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
+    /// A matrix that several products read, as they like it best.
+    type Packed<'a>: Copy + Sync;
+    /// The numbers that [`Number::pack`] takes for a matrix of that size.
+    fn room(rows: usize, cols: usize) -> usize;
+    /// Packs a matrix into `room`.
+    fn pack(threads: &Threads, b: View<'_, Self>, room: &mut [Self]);
+    /// What was packed there of a matrix of that size, for [`Number::gather`].
+    fn packed(room: &[Self], rows: usize, cols: usize) -> Self::Packed<'_>;
+    /// `C ← A·B + β·C`, then bias and relu, on this thread: row i of C is `c[starts[i]..]`. See [`gather`](gather()).
+    fn gather(
+        a: Gather<'_, Self>,
+        b: Columns<'_, Self>,
+        c: &mut [Self],
+        starts: &[u32],
+        finish: Finish<'_, Self>,
+    );
+}
+
+/// B of [`Number::gather`].
+#[derive(Clone, Copy, Debug)]
+pub enum Columns<'a, N: Number> {
+    /// Packed before.
+    Packed(N::Packed<'a>),
+    /// In place; columns are contiguous.
+    Rows(View<'a, N>),
 }
 
 /// A matrix to be read: element (i, j) at `data[i·row + j·col]`.
@@ -98,6 +148,24 @@ impl<'a, N> ViewMut<'a, N> {
     }
 }
 
+/// Adds a number to each column, and cuts at 0 if asked to.
+struct Shift<'a, F> {
+    bias: Option<&'a [F]>,
+    relu: bool,
+}
+
+impl<F: Float> Epilogue<F> for Shift<'_, F> {
+    #[inline(always)]
+    fn apply(&self, _: usize, j: usize, c: &mut [F]) {
+        if let Some(bias) = self.bias {
+            c.iter_mut().zip(&bias[j..]).for_each(|(c, &b)| *c += b);
+        }
+        if self.relu {
+            c.iter_mut().for_each(|c| *c = F::select((*c).lt(F::zero()), F::zero(), *c));
+        }
+    }
+}
+
 macro_rules! number {
     ($f:ty) => {
         impl Number for $f {
@@ -127,6 +195,10 @@ macro_rules! number {
                 Elementary::erf(self)
             }
             #[inline(always)]
+            fn erf_and_exp(self) -> (Self, Self) {
+                Elementary::erf_and_exp(self)
+            }
+            #[inline(always)]
             fn sigmoid(self) -> Self {
                 Elementary::sigmoid(self)
             }
@@ -153,6 +225,61 @@ macro_rules! number {
                     beta,
                     MatMut::strided(c.data, c.rows, c.cols, c.row, c.col),
                 );
+            }
+            fn dense(
+                threads: &Threads,
+                x: View<'_, $f>,
+                w: View<'_, $f>,
+                bias: Option<&[$f]>,
+                relu: bool,
+                y: &mut [$f],
+            ) {
+                gemm_with(
+                    threads,
+                    1.0,
+                    Mat::strided(x.data, x.rows, x.cols, x.row, x.col),
+                    Operand::Source(&Mat::strided(w.data, w.rows, w.cols, w.row, w.col)),
+                    0.0,
+                    MatMut::new(y, x.rows, w.cols),
+                    &Shift { bias, relu },
+                );
+            }
+            fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+                thread_local! {
+                    static ROOM: Cell<Buffer<$f>> = Cell::new(Buffer::zeros(0));
+                }
+                let mut room = ROOM.replace(Buffer::zeros(0));
+                if room.len() < len {
+                    room = Buffer::zeros(len);
+                }
+                let result = f(&mut room[..len]);
+                ROOM.set(room);
+                result
+            }
+            type Packed<'a> = Packed<'a, $f>;
+            fn room(rows: usize, cols: usize) -> usize {
+                Packed::<$f>::room(rows, cols)
+            }
+            fn pack(threads: &Threads, b: View<'_, $f>, room: &mut [$f]) {
+                Packed::whole(threads, &Mat::strided(b.data, b.rows, b.cols, b.row, b.col), room);
+            }
+            fn packed(room: &[$f], rows: usize, cols: usize) -> Packed<'_, $f> {
+                Packed::in_room(room, rows, cols)
+            }
+            fn gather(
+                a: Gather<'_, $f>,
+                b: Columns<'_, $f>,
+                c: &mut [$f],
+                starts: &[u32],
+                finish: Finish<'_, $f>,
+            ) {
+                match b {
+                    Columns::Packed(b) => gather(a, &Operand::Packed(b), c, starts, finish),
+                    Columns::Rows(b) => {
+                        let b = Mat::strided(b.data, b.rows, b.cols, b.row, b.col);
+                        gather(a, &Operand::Source(&b), c, starts, finish);
+                    }
+                }
             }
         }
     };

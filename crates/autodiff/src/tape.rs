@@ -58,6 +58,12 @@ struct Checkpoint {
     draws: u64,
 }
 
+/// No operation takes or makes a tensor without numbers: the one place where an empty batch is refused.
+#[track_caller]
+fn refuse_empty(op: &str, shape: Shape) {
+    assert!(shape.count() > 0, "{op}: {shape} has no numbers: leave an empty batch out");
+}
+
 /// The memory that tapes work in, kept from step to step: buffers, the list of nodes, threads.
 ///
 /// After the first step of a kind, the next ones allocate nothing.
@@ -101,7 +107,7 @@ impl<N: Number> Workspace<N> {
             w: self,
             layout,
             theta,
-            trained: usize::MAX,
+            trained: layout.trained_len(),
             borrowed: [&[]; BORROWED],
             borrowed_count: 0,
             closures: Vec::new(),
@@ -109,6 +115,7 @@ impl<N: Number> Workspace<N> {
             tracking: true,
             swept: false,
             training: true,
+            replaying: false,
             draws: 0,
         }
     }
@@ -217,6 +224,8 @@ pub struct Tape<'a, N: Number> {
     tracking: bool,
     swept: bool,
     training: bool,
+    /// A checkpointed part runs once more.
+    replaying: bool,
     draws: u64,
 }
 
@@ -228,7 +237,7 @@ impl<N: Number> Drop for Tape<'_, N> {
 
 impl<'a, N: Number> Tape<'a, N> {
     /// Parameters from this place of the flat buffer on are frozen: no gradient is computed for them, and the gradient's
-    /// buffer may end there.
+    /// buffer may end there. At first that place is where the layout's [frozen tensors](Layout::trained_len) begin.
     pub fn freeze_from(&mut self, offset: usize) {
         self.trained = offset;
     }
@@ -284,6 +293,13 @@ impl<'a, N: Number> Tape<'a, N> {
         assert_eq!(data.len(), shape.count(), "constant: {} numbers do not fill {shape}", data.len());
         let mut block = self.w.pool.take(data.len());
         block.copy_from_slice(data);
+        self.push(shape, Value::Block(block), false)
+    }
+    /// A tensor of the numbers `f(0), f(1), …`, without a gradient.
+    pub fn constant_by(&mut self, shape: impl Into<Shape>, f: impl FnMut(usize) -> N) -> Var {
+        let shape = shape.into();
+        let mut block = self.w.pool.take(shape.count());
+        block.iter_mut().zip((0..shape.count()).map(f)).for_each(|(to, x)| *to = x);
         self.push(shape, Value::Block(block), false)
     }
     /// A tensor of one value, without a gradient.
@@ -352,6 +368,10 @@ impl<'a, N: Number> Tape<'a, N> {
     pub fn is_training(&self) -> bool {
         self.training
     }
+    /// Whether a [checkpoint](Tape::checkpoint) runs once more, in the backward pass: what happens once a step is not to happen again.
+    pub fn is_replaying(&self) -> bool {
+        self.replaying
+    }
     /// A number that differs from draw to draw of one tape, and is the same in each repetition: for random operations.
     pub fn draw(&mut self) -> u64 {
         self.draws += 1;
@@ -365,9 +385,15 @@ impl<'a, N: Number> Tape<'a, N> {
     }
 
     /// Runs an operation on its inputs.
+    ///
+    /// # Panics
+    /// When inputs or result have no numbers, and when the inputs do not fit the operation.
+    #[track_caller]
     pub fn apply<O: Op<N>>(&mut self, mut op: O, inputs: &[Var]) -> Var {
         let x = self.inputs(inputs);
+        (0..x.count()).for_each(|i| refuse_empty(op.name(), x.shape(i)));
         let shape = op.shape(&x);
+        refuse_empty(op.name(), shape);
         let needs = self.tracking && inputs.iter().any(|&v| x.node(v).needs);
         let record = self.recording && needs;
         let codes_mark = self.w.codes.len();
@@ -395,7 +421,10 @@ impl<'a, N: Number> Tape<'a, N> {
     }
 
     /// A tensor that shares memory with `of`, from its number `at` on; `op` takes its gradient back and has no forward direction.
+    #[track_caller]
     pub(crate) fn alias<O: Op<N>>(&mut self, op: O, of: Var, at: usize, shape: Shape) -> Var {
+        refuse_empty(op.name(), self.shape(of));
+        refuse_empty(op.name(), shape);
         let needs = self.inputs(&[]).node(of).needs && self.tracking;
         let var = self.push(shape, Value::Alias(of, at), needs);
         self.record(var, op, &[of], [const { None }; SAVED], needs && self.recording);
@@ -521,7 +550,8 @@ impl<'a, N: Number> Tape<'a, N> {
     }
 
     /// Runs `f` and forgets all but its result; the backward pass runs it again to find what it needs. Less memory for one more
-    /// forward pass, and the same bits. `f` must do the same each time.
+    /// forward pass, and the same bits. `f` must do the same each time; what it changes outside the tape it changes where
+    /// [`Tape::is_replaying`] is false.
     pub fn checkpoint(&mut self, f: impl Fn(&mut Self) -> Var + 'a) -> Var {
         if !self.recording {
             return self.scope(f);
@@ -626,7 +656,9 @@ impl<'a, N: Number> Tape<'a, N> {
         let Some(f) = self.closures[checkpoint.closure].take() else { return };
         let (mark, codes) = (self.w.nodes.len(), self.w.codes.len());
         let draws = std::mem::replace(&mut self.draws, checkpoint.draws);
+        let replaying = std::mem::replace(&mut self.replaying, true);
         let y = f(self);
+        self.replaying = replaying;
         self.draws = draws;
         assert_eq!(
             dy.len(),

@@ -1,15 +1,15 @@
 //! Every operation and its gradient against PyTorch's, recorded by `scripts/reference/autodiff.py`.
 
 use serde_json::Value;
-use thalweg_autodiff::{Activation, CrossEntropy, PoolWindow, Shape, Tape, Var, Window, Workspace};
-use thalweg_core::{Kind, Layout, Threads};
+use thalweg_autodiff::{Activation, CrossEntropy, Number, PoolWindow, Shape, Tape, Var, Window, Workspace};
+use thalweg_core::{Float, Kind, Layout, Threads};
 
 fn sizes(v: &Value) -> Vec<usize> {
     v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
 }
 
-fn numbers(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+fn numbers<N: Number>(v: &Value) -> Vec<N> {
+    v.as_array().unwrap().iter().map(|x| N::from_f64(x.as_f64().unwrap())).collect()
 }
 
 fn codes(v: &Value) -> Vec<u32> {
@@ -32,7 +32,7 @@ impl Settings<'_> {
     fn pair(&self, name: &str) -> [usize; 2] {
         sizes(&self.0[name]).try_into().unwrap()
     }
-    fn constant(&self, tape: &mut Tape<'_, f64>, name: &str) -> Option<Var> {
+    fn constant<N: Number>(&self, tape: &mut Tape<'_, N>, name: &str) -> Option<Var> {
         let data = numbers(self.0.get(name)?);
         Some(tape.constant(&data, [data.len()]))
     }
@@ -63,7 +63,7 @@ impl Settings<'_> {
     }
 }
 
-fn call(op: &str, t: &mut Tape<'_, f64>, x: &[Var], s: &Settings<'_>) -> Var {
+fn call<N: Number>(op: &str, t: &mut Tape<'_, N>, x: &[Var], s: &Settings<'_>) -> Var {
     let w = s.constant(t, "weights");
     let third = x.get(2).copied();
     match op {
@@ -91,6 +91,16 @@ fn call(op: &str, t: &mut Tape<'_, f64>, x: &[Var], s: &Settings<'_>) -> Var {
         "mean" => t.mean(x[0]),
         "sum_axis" => t.sum_axis(x[0], s.size("axis")),
         "mean_axis" => t.mean_axis(x[0], s.size("axis")),
+        "where" => {
+            let mask = s.constant(t, "mask").unwrap();
+            let mask = t.reshape(mask, t.shape(x[0]));
+            t.choose(mask, x[0], x[1])
+        }
+        "less" => {
+            let mask = t.less(x[0], x[1]);
+            t.mul(mask, x[0])
+        }
+        "min_axis" => t.min_axis(x[0], s.size("axis")),
         "max_axis" => t.max_axis(x[0], s.size("axis")),
         "slice" => t.slice(x[0], s.size("axis"), 1..3),
         "concat" => t.concat(x, s.size("axis")),
@@ -109,6 +119,7 @@ fn call(op: &str, t: &mut Tape<'_, f64>, x: &[Var], s: &Settings<'_>) -> Var {
         "kl_divergence" => t.kl_divergence(x[0], x[1], w),
         "cosine_loss" => t.cosine_loss(x[0], x[1], w),
         "triplet" => t.triplet(x[0], x[1], x[2], s.number("margin"), w),
+        "contrastive" => t.contrastive(x[0], x[1], x[2], s.number("margin"), w),
         "softmax_cross_entropy" => {
             let class_weights = s.constant(t, "class_weights");
             let options = CrossEntropy { weights: w, class_weights, smoothing: s.number("smoothing") };
@@ -119,6 +130,7 @@ fn call(op: &str, t: &mut Tape<'_, f64>, x: &[Var], s: &Settings<'_>) -> Var {
         "max_pool2d" => t.max_pool2d(x[0], s.pool()),
         "avg_pool2d" => t.avg_pool2d(x[0], s.pool()),
         "global_avg_pool" => t.global_avg_pool(x[0]),
+        "global_max_pool" => t.global_max_pool(x[0]),
         "layer_norm" => t.layer_norm(x[0], Some(x[1]), third, 1e-5),
         "rms_norm" => t.rms_norm(x[0], Some(x[1]), 1e-6),
         "group_norm" => t.group_norm(x[0], 2, Some(x[1]), third, 1e-5),
@@ -141,46 +153,57 @@ fn call(op: &str, t: &mut Tape<'_, f64>, x: &[Var], s: &Settings<'_>) -> Var {
     }
 }
 
-/// Relative to the largest number of the tensor: sums of at most a few hundred terms of that size.
-fn close(ours: &[f64], theirs: &[f64], what: &str) {
+/// Relative to the largest number of the tensor: sums of at most a few hundred terms of that size, each with a rounding of ε/2.
+/// Inputs are numbers that f32 holds too, so nothing else is lost.
+fn close<F: Float>(ours: &[F], theirs: &[f64], tolerance: f64, what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     let top = theirs.iter().fold(0.0f64, |top, x| top.max(x.abs()));
-    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        assert!((a - b).abs() <= 1e-10 * top, "{what}: number {i} is {a}, PyTorch has {b}");
+    for (i, (a, &b)) in ours.iter().zip(theirs).enumerate() {
+        assert!((a.to_f64() - b).abs() <= tolerance * top, "{what}: number {i} is {a}, PyTorch has {b}");
     }
 }
 
-#[test]
-fn agrees_with_pytorch() {
+fn agrees<F: Float + Number>(tolerance: f64) {
     const AXES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/ops.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let cases = document["cases"].as_array().unwrap();
-    assert!(cases.len() > 100);
-    let mut workspace = Workspace::new(Threads::new(2));
+    assert!(cases.len() > 120);
+    let mut workspace = Workspace::<F>::new(Threads::new(2));
     for case in cases {
-        let what = format!("{} {}", case["op"], case["settings"]);
+        let what = format!("{} {} in {}", case["op"], case["settings"], F::NAME);
         let inputs = case["inputs"].as_array().unwrap();
         let layout = inputs.iter().enumerate().fold(Layout::builder(), |layout, (i, x)| {
             let shape = sizes(&x["shape"]);
             layout.tensor(&i.to_string(), &shape, &AXES[..shape.len()], Kind::Weight)
         });
         let layout = layout.build();
-        let mut theta = vec![0.0; layout.buffer_len()];
+        let mut theta = vec![F::default(); layout.buffer_len()];
         for (tensor, x) in layout.tensors().iter().zip(inputs) {
             theta[tensor.range()].copy_from_slice(&numbers(&x["data"]));
         }
-        let mut grads = vec![0.0; theta.len()];
+        let mut grads = vec![F::default(); theta.len()];
         let mut tape = workspace.tape(&layout, &theta);
         let x: Vec<Var> = (0..inputs.len()).map(|i| tape.param_at(i)).collect();
         let y = call(case["op"].as_str().unwrap(), &mut tape, &x, &Settings(&case["settings"]));
         assert_eq!(tape.shape(y), Shape::new(&sizes(&case["y"]["shape"])), "{what}");
-        close(tape.value(y), &numbers(&case["y"]["data"]), &what);
+        close(tape.value(y), &numbers::<f64>(&case["y"]["data"]), tolerance, &what);
         tape.backward_from(y, &numbers(&case["dy"]), &mut grads);
         for (i, (tensor, theirs)) in
             layout.tensors().iter().zip(case["grads"].as_array().unwrap()).enumerate()
         {
-            close(&grads[tensor.range()], &numbers(theirs), &format!("{what}, gradient {i}"));
+            let what = format!("{what}, gradient {i}");
+            close(&grads[tensor.range()], &numbers::<f64>(theirs), tolerance, &what);
         }
     }
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    agrees::<f64>(1e-10);
+}
+
+#[test]
+fn agrees_with_pytorch_in_single_precision() {
+    agrees::<f32>(1e-5);
 }

@@ -20,12 +20,19 @@ pub struct Cli {
 pub enum Command {
     /// The line y = 4 + 3x by gradient descent and by Adam, with a picture and the theory beside it
     Demo(Demo),
-    /// Train a model on a table: progress, score, model, report
+    /// Train a model on a table, images or text: progress, score, model, report
     Fit(Box<Fit>),
-    /// Score a saved model on a table
+    /// Score a saved model on a table, images or text
     Evaluate(Evaluate),
     /// Write a saved model's predictions for a table, as CSV
     Predict(Predict),
+    /// Write a saved model as ONNX, preprocessing included, for other programs
+    ///
+    /// The file takes cells of a table, column by column under the columns' names, or pixels, and gives what `thalweg predict` says: missing
+    /// cells, unseen categories and units are handled inside. ONNX Runtime 1.15 and newer run it.
+    Export(Export),
+    /// Go on with a text: what a saved model of text writes
+    Generate(Generate),
     /// Put optimizers, learning rates or batch sizes side by side on the same data, start and batches
     Compare(Box<Compare>),
     /// Show what a saved model is: its coefficients in original units, its settings
@@ -77,10 +84,10 @@ pub struct Reading {
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Training {
-    /// The table: a CSV file; or images: an IDX file, plain or gzip
+    /// The table: a CSV file; or images: an IDX file, plain or gzip; or text: any other file, without --target
     #[arg(value_name = "DATA")]
     pub data: Option<PathBuf>,
-    /// The column to predict; for images, the IDX file of their classes
+    /// The column to predict; for images, the IDX file of their classes; for text, none
     #[arg(long, value_name = "COL")]
     pub target: Option<String>,
 
@@ -117,10 +124,18 @@ pub struct Training {
     pub ignore: Vec<String>,
 
     /// The model: linear; or a network's layers, as in "mlp(128, 64, dropout=0.1)" or
-    /// "conv(32) relu pool(2) flatten dense(128) relu" [default: linear]
+    /// "conv(32) relu pool(2) flatten dense(128) relu", or for text "transformer(d=128, heads=4, layers=4)"
+    /// [default: linear; gru(128) for text]
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
-    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax [default: by the target]
+    /// A network's tensors that stay as they start, as in "0.* 2.weight" or embeddings
+    #[arg(long, value_name = "PATTERN", help_heading = "Model")]
+    pub freeze: Option<String>,
+    /// How many characters of a text a network reads at a time [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Model", value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    /// The loss: squared, absolute, huber(delta), quantile(q), poisson, logistic, softmax, hinge [default: by the target]
     #[arg(long, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<String>,
     /// Leave out the intercept
@@ -134,7 +149,7 @@ pub struct Training {
     pub l2: Option<f64>,
 
     /// The optimizer, as in adam, sgd(lr=0.1, momentum=0.9) or "clip(1) | adamw | ema(0.999)"; see `thalweg optimizers`
-    /// [default: adam at 0.05, cosine to 0; adamw at 0.001 for networks]
+    /// [default: adam at 0.05, cosine to 0; adamw at 0.001 for networks; clip(1) | adamw at 0.003, cosine to 0 for text]
     #[arg(long, value_name = "EXPRESSION", help_heading = "Training")]
     pub optimizer: Option<String>,
     /// The learning rate; for gd the default is 1/L, measured
@@ -146,7 +161,8 @@ pub struct Training {
     /// Rows in a batch, or full [default: full up to 4,096 rows, else 1024; 32 for networks]
     #[arg(long, value_name = "N|full", help_heading = "Training")]
     pub batch: Option<String>,
-    /// Passes over the training rows at most [default: 5 passes and 1,000 steps; 100 passes for networks]
+    /// Passes over the training rows at most [default: 5 passes and 1,000 steps; 100 passes for networks; over text 30,
+    /// fewer where they see more than 12 million characters]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
     /// Stop when every coordinate of the gradient is at most this; 0 never does [default: 0.0001; 0 for networks]
@@ -158,7 +174,8 @@ pub struct Training {
     /// Stop after so many epochs without a better validation loss [default: never; 10 for networks]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub patience: Option<u64>,
-    /// The score: accuracy, balanced_accuracy, f1, roc_auc, log_loss; r2, rmse, mae [default: accuracy or r2]
+    /// The score: accuracy, balanced_accuracy, f1, roc_auc, log_loss; r2, rmse, mae; bits_per_character
+    /// [default: accuracy, r2 or bits_per_character]
     #[arg(long, value_name = "METRIC", help_heading = "Training")]
     pub metric: Option<String>,
 
@@ -193,10 +210,11 @@ pub struct Output {
     pub quiet: bool,
 }
 
-/// Train a model on a table
+/// Train a model on a table, images or text
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  thalweg fit examples/data/iris.csv --target species\n  \
-    thalweg fit examples/data/digits.csv --target digit --model \"mlp(64)\"")]
+    thalweg fit examples/data/digits.csv --target digit --model \"mlp(64)\"\n  \
+    thalweg fit book.txt --model \"transformer(d=128, heads=4, layers=4)\"")]
 pub struct Fit {
     #[command(flatten)]
     pub training: Training,
@@ -236,12 +254,12 @@ pub struct Compare {
     pub output: Output,
 }
 
-/// Score a saved model on a table
+/// Score a saved model on a table, images or text
 #[derive(Debug, Args)]
 pub struct Evaluate {
     /// A run's folder or a model file
     pub model: PathBuf,
-    /// The table, or an IDX file of images
+    /// The table, an IDX file of images, or a text
     pub data: PathBuf,
     /// For images, the IDX file of their classes [default: the one beside them by its name]
     #[arg(long, value_name = "FILE")]
@@ -271,6 +289,58 @@ pub struct Predict {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
+}
+
+/// Write a saved model as ONNX
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  thalweg export runs/penguins-1 --onnx penguins.onnx\n\n\
+    PyTorch needs no export: a network's model.safetensors is the state_dict of the same torch.nn.Sequential.")]
+pub struct Export {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// The ONNX file to write
+    #[arg(long, value_name = "FILE")]
+    pub onnx: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Nothing on the terminal but warnings and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Go on with a text
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  thalweg fit book.txt\n  thalweg generate runs/book-1 --prompt \"In the beginning \" --temperature 0.7"
+)]
+pub struct Generate {
+    /// A run's folder or a model file
+    pub model: PathBuf,
+    /// The text to go on with [default: where a line begins]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// How many characters are written behind it
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = RangedU64ValueParser::<u64>::new().range(1..=1_000_000_000))]
+    pub length: u64,
+    /// Below 1 the likely gets likelier; 0 always takes the most probable character
+    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Draw from so many of the most probable characters alone [default: from all]
+    #[arg(long, value_name = "K", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub top_k: Option<usize>,
+    /// The seed of the draws
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Threads; 0 is all cores. What is written does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(..=1024))]
+    pub threads: usize,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Show what a saved model is

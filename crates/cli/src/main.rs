@@ -18,6 +18,8 @@ fn main() {
         Command::Fit(args) => cmd::fit::run(args),
         Command::Evaluate(args) => cmd::evaluate::run(args),
         Command::Predict(args) => cmd::predict::run(args),
+        Command::Export(args) => cmd::export::run(args),
+        Command::Generate(args) => cmd::generate::run(args),
         Command::Compare(args) => cmd::compare::run(args),
         Command::Inspect(args) => cmd::inspect::run(args),
         Command::Data(args) => cmd::data::run(args),

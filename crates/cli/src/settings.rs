@@ -14,6 +14,7 @@ use thalweg_models::network::ModelSpec;
 use thalweg_optim::{Plan, Schedule};
 use thalweg_train::job::{Job, JobError, Outcome, Prepared};
 use thalweg_train::metrics::Metric;
+use thalweg_train::text;
 
 use crate::args::{Output, Reading, Training};
 use crate::failure::Failure;
@@ -111,6 +112,8 @@ fn over(a: Training, b: Training) -> Training {
         keep: list(a.keep, b.keep),
         ignore: list(a.ignore, b.ignore),
         model: a.model.or(b.model),
+        freeze: a.freeze.or(b.freeze),
+        context: a.context.or(b.context),
         loss: a.loss.or(b.loss),
         no_intercept: a.no_intercept || b.no_intercept,
         l1: a.l1.or(b.l1),
@@ -183,8 +186,13 @@ pub fn read_options(reading: &Reading, text: Vec<String>) -> Result<ReadOptions,
 pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
     let needed = |what: &str| Failure::usage(format!("{what}; see thalweg fit --help"));
     let data = t.data.clone().ok_or_else(|| needed("name the table: thalweg fit DATA --target COL"))?;
-    let target = t.target.clone().ok_or_else(|| needed("name the column to predict: --target COL"))?;
-    let model = model(t)?;
+    let is_text = t.target.is_none() && text::is_text(&data);
+    let target = match &t.target {
+        Some(target) => target.clone(),
+        None if is_text => String::new(),
+        None => return Err(needed("name the column to predict: --target COL")),
+    };
+    let model = if is_text { text_model(t)? } else { model(t)? };
     let network = model.is_some();
     let mut types = BTreeMap::new();
     for pair in t.types.iter().flat_map(|list| split_list(list)) {
@@ -235,6 +243,8 @@ pub fn job(t: &Training, threads: usize) -> Result<Job, Failure> {
         seed: t.seed.unwrap_or(0),
         loss: t.loss.as_deref().map(str::parse::<Loss>).transpose().map_err(Failure::usage)?,
         model,
+        freeze: t.freeze.clone(),
+        context: t.context,
         intercept: !t.no_intercept,
         l1: non_negative("l1", t.l1)?.unwrap_or(0.0),
         l2: non_negative("l2", t.l2)?,
@@ -261,6 +271,16 @@ fn model(t: &Training) -> Result<Option<ModelSpec>, Failure> {
         return Err(Failure::usage("--no-intercept is for linear; in a network say bias=false in a layer"));
     }
     Ok(Some(spec))
+}
+
+/// The layers of a network of text.
+fn text_model(t: &Training) -> Result<Option<ModelSpec>, Failure> {
+    if t.model.as_deref() == Some("linear") {
+        let message = format!("linear is for tables: text needs a network, such as {}", text::DEFAULT_MODEL);
+        return Err(Failure::usage(format!("{message}; for a table say --target COL")));
+    }
+    let asked = Some(t.model.clone().unwrap_or_else(|| text::DEFAULT_MODEL.into()));
+    model(&Training { model: asked, ..t.clone() })
 }
 
 /// The threads of a run; reading and searching use as many.
@@ -296,14 +316,17 @@ pub fn resolved(t: &Training, prepared: &Prepared, outcome: &Outcome, folder: &P
     let job = &prepared.job;
     let classes = !prepared.classes().is_empty();
     let text = |x: &dyn ToString| Some(x.to_string());
+    // Text has no target, and is cut in its own order.
+    let rows = prepared.text.is_none();
     let full = Training {
         data: Some(job.data.clone()),
-        target: Some(job.target.clone()),
+        target: rows.then(|| job.target.clone()),
         test: t.test.clone().or(text(&0.2)),
         valid: t.valid.clone().or(if job.model.is_some() { text(&NETWORK_VALID) } else { text(&"none") }),
-        split: t.split.clone().or(text(&"shuffled")),
+        split: if rows { t.split.clone().or(text(&"shuffled")) } else { text(&"ordered") },
         seed: Some(job.seed),
-        task: text(if classes { &"classes" } else { &"number" }),
+        task: rows.then(|| if classes { "classes".into() } else { "number".into() }),
+        context: job.context,
         model: job.model.as_ref().map_or_else(|| text(&"linear"), |model| text(model)),
         loss: text(&prepared.loss),
         l1: Some(prepared.penalty.l1),

@@ -55,7 +55,8 @@ impl Tensor {
     }
 }
 
-/// The names, shapes and places of all tensors of a model.
+/// The names, shapes and places of all tensors of a model: first those that are trained, then those that are frozen. A gradient and the
+/// memory of an optimizer end where the frozen ones begin.
 ///
 /// ```
 /// use thalweg_core::{Kind, Layout};
@@ -65,16 +66,26 @@ impl Tensor {
 ///     .build();
 /// assert_eq!(layout.get("bias").unwrap().offset, 64); // 60 rounded up to a multiple of 16
 /// assert_eq!(layout.count(), 63); // padding is never counted
+///
+/// let layout = Layout::builder()
+///     .tensor("head", &[4], &["out"], Kind::Weight)
+///     .frozen()
+///     .tensor("body", &[100], &["out"], Kind::Weight)
+///     .build();
+/// assert_eq!((layout.buffer_len(), layout.trained_len()), (128, 16));
+/// assert_eq!(layout.trained()[0].name, "head");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     tensors: Vec<Tensor>,
+    /// How many of them, the last ones, are frozen.
+    frozen: usize,
 }
 
 impl Layout {
     /// Starts a layout without tensors.
     pub fn builder() -> LayoutBuilder {
-        LayoutBuilder { layout: Layout::default() }
+        LayoutBuilder { layout: Layout::default(), frozen: false }
     }
     /// The tensors in the order of their places.
     pub fn tensors(&self) -> &[Tensor] {
@@ -88,6 +99,14 @@ impl Layout {
     pub fn buffer_len(&self) -> usize {
         self.tensors.last().map_or(0, |t| round_up(t.range().end))
     }
+    /// The tensors that are trained: those before the frozen ones.
+    pub fn trained(&self) -> &[Tensor] {
+        &self.tensors[..self.tensors.len() - self.frozen]
+    }
+    /// The length of a flat buffer of what is trained, padding included: a gradient's.
+    pub fn trained_len(&self) -> usize {
+        self.trained().last().map_or(0, |t| round_up(t.range().end))
+    }
     /// The number of parameters, padding not counted.
     pub fn count(&self) -> usize {
         self.tensors.iter().map(Tensor::len).sum()
@@ -98,6 +117,7 @@ impl Layout {
 #[derive(Debug)]
 pub struct LayoutBuilder {
     layout: Layout,
+    frozen: bool,
 }
 
 impl LayoutBuilder {
@@ -117,6 +137,12 @@ impl LayoutBuilder {
         let offset = self.layout.buffer_len();
         let tensor = Tensor { name: name.into(), shape: shape.into(), axes: axes.into(), kind, offset };
         self.layout.tensors.push(tensor);
+        self.layout.frozen += usize::from(self.frozen);
+        self
+    }
+    /// From here on, tensors are frozen.
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
         self
     }
     /// The layout.

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod objective;
 pub mod optimizer;
 pub mod params;
+pub mod pattern;
 pub mod random;
 pub mod real;
 pub mod suggest;

@@ -22,6 +22,10 @@ pub trait Elementary: Sized + Copy {
     fn tanh(self) -> Self;
     /// erf x = 2/√π·∫₀ˣ e^(−t²) dt: within 4 ulp.
     fn erf(self) -> Self;
+    /// erf x, and e^(−x²), which it is made of: its exponent is at least −36, so it is never below 2.3e−16.
+    fn erf_and_exp(self) -> (Self, Self)
+    where
+        Self: Sized;
 }
 
 macro_rules! elementary {
@@ -102,6 +106,10 @@ macro_rules! elementary {
             }
             #[inline(always)]
             fn erf(self) -> Self {
+                self.erf_and_exp().0
+            }
+            #[inline(always)]
+            fn erf_and_exp(self) -> (Self, Self) {
                 // Near 0 a rational function of x², elsewhere 1 − e^(−x²)·P(x)/Q(x) (Cephes, ndtr.c); 1 − erf 6 < 3e−17.
                 let x = self;
                 let a = x.abs();
@@ -112,10 +120,11 @@ macro_rules! elementary {
                 let b = if a > 6.0 { 6.0 } else { a };
                 let p = ERF_P.iter().fold(0.0, |s, &c| s * b + c as $f);
                 let q = ERF_Q.iter().fold(1.0, |s, &c| s * b + c as $f);
-                let far = 1.0 - Elementary::exp(-b * b) * (p / q);
+                let e = Elementary::exp(-b * b);
+                let far = 1.0 - e * (p / q);
                 let far = if x < 0.0 { -far } else { far };
                 let y = if a < 1.0 { near } else { far };
-                if x.is_nan() { x } else { y }
+                (if x.is_nan() { x } else { y }, e)
             }
         }
     };

@@ -83,8 +83,9 @@ pub fn difference_of_gradients<F: Float, O: Objective<F> + ?Sized>(
     let h = F::from_f64(libm::cbrt(F::EPSILON.to_f64()) * largest(theta).max(1.0) / size);
     let mut point = theta.clone();
     let mut side = |h: F, grads: &mut Grads<F>| {
+        // What is frozen does not move.
         let numbers = point.flat_mut().iter_mut().zip(theta.flat()).zip(v.flat());
-        numbers.for_each(|((p, t), v)| *p = *t + h * *v);
+        numbers.take(grads.flat().len()).for_each(|((p, t), v)| *p = *t + h * *v);
         objective.gradient_again(&point, batch, grads)
     };
     out.clear();
@@ -96,7 +97,7 @@ pub fn difference_of_gradients<F: Float, O: Objective<F> + ?Sized>(
     total
 }
 
-/// What is added to the mean loss: `l2/2·‖w‖² + l1·‖w‖₁` over the tensors whose [kind](crate::Kind::is_penalised) is penalised.
+/// What is added to the mean loss: `l2/2·‖w‖² + l1·‖w‖₁` over the trained tensors whose [kind](crate::Kind::is_penalised) is penalised.
 ///
 /// scikit-learn's Ridge `alpha` is `l2·m`, LogisticRegression's `C` is `1/(l2·m)`, Lasso's `alpha` is `l1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -114,7 +115,7 @@ impl Penalty {
             return 0.0;
         }
         let (mut squares, mut absolutes) = (0.0, 0.0);
-        for tensor in theta.layout().tensors().iter().filter(|t| t.kind.is_penalised()) {
+        for tensor in theta.layout().trained().iter().filter(|t| t.kind.is_penalised()) {
             for w in &theta.flat()[tensor.range()] {
                 let w = w.to_f64();
                 squares += w * w;
@@ -129,7 +130,7 @@ impl Penalty {
     pub fn stationarity<F: Float>(&self, theta: &Params<F>, grads: &Grads<F>) -> f64 {
         let scale = 1.0 / grads.total.weight;
         let mut worst = 0.0f64;
-        for tensor in theta.layout().tensors() {
+        for tensor in theta.layout().trained() {
             let Penalty { l1, l2 } = if tensor.kind.is_penalised() { *self } else { Self::default() };
             for (w, g) in theta.flat()[tensor.range()].iter().zip(&grads.flat()[tensor.range()]) {
                 let w = w.to_f64();

@@ -43,13 +43,27 @@ impl<F: Float> Params<F> {
     pub fn values(&self) -> impl Iterator<Item = F> + '_ {
         self.layout.tensors().iter().flat_map(|t| self.data[t.range()].iter().copied())
     }
+    /// The same numbers in a layout of the same tensors in another order: to go on with some of them frozen.
+    ///
+    /// # Panics
+    /// When the other layout has other tensors: a mistake in the model's code.
+    pub fn rearranged(&self, layout: &Arc<Layout>) -> Self {
+        let mut other = Self::zeros(layout);
+        assert_eq!(layout.tensors().len(), self.layout.tensors().len(), "these layouts have other tensors");
+        for tensor in layout.tensors() {
+            let numbers = self.tensor(&tensor.name);
+            assert_eq!(numbers.len(), tensor.len(), "the tensor {:?} has another size", tensor.name);
+            other.data[tensor.range()].copy_from_slice(numbers);
+        }
+        other
+    }
     /// Copies the numbers of `other`, which has the same layout.
     pub fn copy_from(&mut self, other: &Self) {
         self.data.copy_from_slice(&other.data);
     }
 }
 
-/// The gradient: a flat buffer of the parameters' layout, and what it was summed over.
+/// The gradient: a flat buffer of the parameters' layout that ends where they are frozen, and what it was summed over.
 ///
 /// It holds a **weighted sum**, never a mean: batches, slices and ranks add up, and the optimizer divides by
 /// `total.weight` once.
@@ -64,7 +78,11 @@ pub struct Grads<F: Float> {
 impl<F: Float> Grads<F> {
     /// No gradient yet.
     pub fn zeros(layout: &Arc<Layout>) -> Self {
-        Self { layout: Arc::clone(layout), data: Buffer::zeros(layout.buffer_len()), total: Total::default() }
+        Self {
+            layout: Arc::clone(layout),
+            data: Buffer::zeros(layout.trained_len()),
+            total: Total::default(),
+        }
     }
     /// Names, shapes and places.
     pub fn layout(&self) -> &Arc<Layout> {
@@ -78,13 +96,16 @@ impl<F: Float> Grads<F> {
     pub fn flat_mut(&mut self) -> &mut [F] {
         &mut self.data
     }
-    /// The numbers of the tensor `name`. Panics as [`Params::tensor`] does.
+    /// The numbers of the tensor `name`.
+    ///
+    /// # Panics
+    /// As [`Params::tensor`] does, and when the tensor is frozen.
     pub fn tensor(&self, name: &str) -> &[F] {
-        &self.data[place(&self.layout, name)]
+        &self.data[trained_place(&self.layout, name)]
     }
-    /// The numbers of the tensor `name`, to be written. Panics as [`Params::tensor`] does.
+    /// The numbers of the tensor `name`, to be written. Panics as [`Grads::tensor`] does.
     pub fn tensor_mut(&mut self, name: &str) -> &mut [F] {
-        &mut self.data[place(&self.layout, name)]
+        &mut self.data[trained_place(&self.layout, name)]
     }
     /// Forgets the gradient and its total.
     pub fn clear(&mut self) {
@@ -97,5 +118,42 @@ fn place(layout: &Layout, name: &str) -> std::ops::Range<usize> {
     match layout.get(name) {
         Some(tensor) => tensor.range(),
         None => panic!("there is no tensor {name:?} in this layout"),
+    }
+}
+
+fn trained_place(layout: &Layout, name: &str) -> std::ops::Range<usize> {
+    let range = place(layout, name);
+    assert!(range.end <= layout.trained_len(), "the tensor {name:?} is frozen: it has no gradient");
+    range
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn numbers_follow_their_names_into_another_order_and_gradients_end_before_what_is_frozen() {
+        let tensor =
+            |builder: crate::layout::LayoutBuilder, name| builder.tensor(name, &[20], &["out"], Kind::Weight);
+        let plain = Arc::new(tensor(tensor(Layout::builder(), "a"), "b").build());
+        let frozen = Arc::new(tensor(tensor(Layout::builder(), "b").frozen(), "a").build());
+        let mut theta = Params::<f32>::zeros(&plain);
+        theta.tensor_mut("a").fill(1.0);
+        theta.tensor_mut("b").fill(2.0);
+        let other = theta.rearranged(&frozen);
+        assert_eq!((other.tensor("a"), other.tensor("b")), (theta.tensor("a"), theta.tensor("b")));
+        assert_eq!(&other.flat()[..20], theta.tensor("b"));
+        assert_eq!(other.rearranged(&plain).flat(), theta.flat());
+        let grads = Grads::<f32>::zeros(&frozen);
+        assert_eq!((grads.flat().len(), grads.tensor("b").len()), (32, 20));
+        assert_eq!(frozen.trained().len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the tensor \"a\" is frozen: it has no gradient")]
+    fn a_frozen_tensor_has_no_gradient() {
+        let layout = Layout::builder().frozen().tensor("a", &[20], &["out"], Kind::Weight).build();
+        Grads::<f32>::zeros(&Arc::new(layout)).tensor("a");
     }
 }

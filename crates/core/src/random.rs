@@ -25,6 +25,8 @@ pub enum Purpose {
     Rounding = 7,
     /// Which numbers dropout keeps.
     Dropout = 8,
+    /// Which symbol of a text comes next.
+    Sample = 9,
 }
 
 /// A stream of random numbers for `(seed, purpose, nth)`.

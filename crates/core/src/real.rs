@@ -91,10 +91,14 @@ pub trait Float:
     fn is_finite(self) -> bool;
     /// The bit pattern, widened to 64 bits: equal exactly when every bit is.
     fn bits(self) -> u64;
+    /// What [`Float::size_bits`] gives: `i32` or `i64`.
+    type SizeBits: Copy + Ord + Default;
+    /// The bits of |x|: they rise with it, and NaN is beyond ∞. The largest of many tells in one comparison whether all are finite.
+    fn size_bits(self) -> Self::SizeBits;
 }
 
 macro_rules! float {
-    ($f:ty, $name:literal, $memory:ident) => {
+    ($f:ty, $name:literal, $memory:ident, $size:ty) => {
         impl Real for $f {
             type Mask = bool;
             #[inline(always)]
@@ -152,9 +156,14 @@ macro_rules! float {
             fn bits(self) -> u64 {
                 u64::from(self.to_bits())
             }
+            type SizeBits = $size;
+            #[inline(always)]
+            fn size_bits(self) -> $size {
+                (self.to_bits() & (<$f>::to_bits(-0.0) - 1)) as $size
+            }
         }
     };
 }
 
-float!(f32, "f32", F32);
-float!(f64, "f64", F64);
+float!(f32, "f32", F32, i32);
+float!(f64, "f64", F64, i64);

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -47,45 +47,91 @@ impl Threads {
     }
 }
 
-/// One section: its tasks and who has taken which.
-struct Section {
-    task: *const (dyn Fn(usize) + Sync),
-    tasks: usize,
-    next: AtomicUsize,
-    done: AtomicUsize,
+/// Groups that the tasks of a section are taken in, at most: a bit each.
+const GROUPS: usize = 64;
+
+/// What helpers look at. What everybody spins on has cache lines of its own.
+#[derive(Default)]
+struct Shared {
+    /// The groups of the section in progress that nobody has taken, a bit each. Who clears one has taken a group of that section,
+    /// whichever it is by then.
+    free: Line<AtomicU64>,
+    /// Groups of the section that have ended.
+    done: Line<AtomicUsize>,
+    task: AtomicTask,
+    /// Groups of the section.
+    groups: AtomicUsize,
+    /// Helpers that sleep or are about to.
+    sleepers: AtomicUsize,
+    bed: Mutex<()>,
+    wake: Condvar,
+    stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: the pointer is only followed by `Section::work` while a task is unfinished, and `Pool::run` keeps the closure
-// (which is Sync) alive until all tasks are done.
-unsafe impl Send for Section {}
-// SAFETY: as above.
-unsafe impl Sync for Section {}
+/// Alone on two cache lines, which processors fetch in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line<T>(T);
 
-impl Section {
-    fn work(&self) {
-        loop {
-            let i = self.next.fetch_add(1, Ordering::Relaxed);
-            if i >= self.tasks {
-                return;
-            }
-            // SAFETY: task `i` is unfinished, so `Pool::run` has not returned and the closure it borrowed is alive.
-            let task = unsafe { &*self.task };
-            if let Err(cause) = catch_unwind(AssertUnwindSafe(|| task(i))) {
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
-            }
-            self.done.fetch_add(1, Ordering::Release);
+/// The closure of a section: where it is, and who calls it.
+#[derive(Default)]
+struct AtomicTask {
+    data: AtomicPtr<()>,
+    call: AtomicPtr<()>,
+}
+
+type Call = unsafe fn(*const (), usize);
+
+impl AtomicTask {
+    fn set<T: Fn(usize) + Sync>(&self, task: &T) {
+        /// # Safety
+        /// `data` points to a T that is alive.
+        unsafe fn call<T: Fn(usize)>(data: *const (), nth: usize) {
+            // SAFETY: this function's contract.
+            unsafe { (*data.cast::<T>())(nth) }
         }
+        let call: Call = call::<T>;
+        self.data.store(std::ptr::from_ref(task).cast_mut().cast(), Ordering::Relaxed);
+        self.call.store(call as *mut (), Ordering::Relaxed);
+    }
+
+    /// Runs a task of the section in progress.
+    ///
+    /// # Safety
+    /// The caller has taken group `nth` and not yet counted it as done: the section's closure is alive then.
+    unsafe fn run(&self, nth: usize) {
+        let data = self.data.load(Ordering::Relaxed);
+        // SAFETY: the pointer was stored from a `Call` by `set`, before the groups were free to be taken.
+        let call: Call = unsafe { std::mem::transmute(self.call.load(Ordering::Relaxed)) };
+        // SAFETY: this function's contract.
+        unsafe { call(data, nth) }
     }
 }
 
-#[derive(Default)]
-struct Shared {
-    /// Counts sections; a helper that sees it change looks at `current`.
-    epoch: AtomicUsize,
-    current: Mutex<Option<Arc<Section>>>,
-    wake: Condvar,
-    stop: AtomicBool,
+impl Shared {
+    /// Runs groups of the section in progress until none is left to take: first those from `own` on, so that in one section after the
+    /// other a thread meets the same stretch of the same data.
+    fn work(&self, own: u32) {
+        let mut free = self.free.0.load(Ordering::Acquire);
+        while free != 0 {
+            let near = free & (u64::MAX << own);
+            let nth = if near == 0 { free } else { near }.trailing_zeros();
+            let taken = free & !(1 << nth);
+            match self.free.0.compare_exchange_weak(free, taken, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => {
+                    // SAFETY: the group was just taken, and is counted below.
+                    let ran = catch_unwind(AssertUnwindSafe(|| unsafe { self.task.run(nth as usize) }));
+                    if let Err(cause) = ran {
+                        self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+                    }
+                    self.done.0.fetch_add(1, Ordering::Release);
+                    free = self.free.0.load(Ordering::Acquire);
+                }
+                Err(now) => free = now,
+            }
+        }
+    }
 }
 
 struct Pool {
@@ -106,43 +152,47 @@ impl Pool {
         let spawn = |i| {
             let shared = Arc::clone(&shared);
             let name = format!("thalweg-{i}");
-            std::thread::Builder::new().name(name).spawn(move || help(&shared)).ok()
+            std::thread::Builder::new().name(name).spawn(move || help(&shared, i, helpers + 1)).ok()
         };
         let helpers = (1..=helpers).map_while(spawn).collect();
         Self { shared, helpers, busy: AtomicBool::new(false) }
     }
 
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    fn run<T: Fn(usize) + Sync>(&self, tasks: usize, task: &T) {
         if self.busy.swap(true, Ordering::Acquire) {
             (0..tasks).for_each(task);
             return;
         }
-        // SAFETY: only the lifetime changes. This function returns after every task has finished, and no helper follows
-        // the pointer after that (`Section::work` takes tasks by number, and there are none left).
-        let task = unsafe {
-            std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(task)
-        };
-        let section = Arc::new(Section {
-            task,
-            tasks,
-            next: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            panic: Mutex::new(None),
-        });
-        {
-            let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-            *current = Some(Arc::clone(&section));
-            self.shared.epoch.fetch_add(1, Ordering::Release);
-        }
-        self.shared.wake.notify_all();
-        section.work();
-        while section.done.load(Ordering::Acquire) < tasks {
-            std::hint::spin_loop();
+        let groups = tasks.min(GROUPS);
+        if groups == tasks {
+            self.section(groups, task);
+        } else {
+            let group = |nth: usize| (nth * tasks / groups..(nth + 1) * tasks / groups).for_each(task);
+            self.section(groups, &group);
         }
         self.busy.store(false, Ordering::Release);
-        let panic = section.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let panic = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(cause) = panic {
             resume_unwind(cause);
+        }
+    }
+
+    /// Publishes a section, works on it, and returns when every group of it has ended: the closure need not live longer.
+    fn section<T: Fn(usize) + Sync>(&self, groups: usize, task: &T) {
+        let shared = &*self.shared;
+        shared.done.0.store(0, Ordering::Relaxed);
+        shared.task.set(task);
+        shared.groups.store(groups, Ordering::Relaxed);
+        // Who sees a bit of these sees the closure and the counts too. The order with `sleepers` is one for all threads: a helper that is
+        // not seen asleep here sees the bits before it sleeps.
+        shared.free.0.store(u64::MAX >> (GROUPS - groups), Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(shared.bed.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.wake.notify_all();
+        }
+        shared.work(0);
+        while shared.done.0.load(Ordering::Acquire) < groups {
+            std::hint::spin_loop();
         }
     }
 }
@@ -150,8 +200,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         {
-            let _current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-            self.shared.stop.store(true, Ordering::Release);
+            let _bed = self.shared.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.stop.store(true, Ordering::SeqCst);
         }
         self.shared.wake.notify_all();
         for helper in self.helpers.drain(..) {
@@ -160,32 +210,29 @@ impl Drop for Pool {
     }
 }
 
-fn help(shared: &Shared) {
-    let mut seen = 0;
+fn help(shared: &Shared, nth: usize, threads: usize) {
+    let idle = |order| shared.free.0.load(order) == 0 && !shared.stop.load(order);
     loop {
         let since = Instant::now();
         let mut spins = 0u32;
-        while shared.epoch.load(Ordering::Acquire) == seen && !shared.stop.load(Ordering::Acquire) {
+        while idle(Ordering::Acquire) {
             std::hint::spin_loop();
             spins += 1;
             if spins.is_multiple_of(64) && since.elapsed() > SPIN {
-                let mut guard = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-                while shared.epoch.load(Ordering::Acquire) == seen && !shared.stop.load(Ordering::Acquire) {
-                    guard = shared.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                let mut bed = shared.bed.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.sleepers.fetch_add(1, Ordering::SeqCst);
+                while idle(Ordering::SeqCst) {
+                    bed = shared.wake.wait(bed).unwrap_or_else(PoisonError::into_inner);
                 }
+                shared.sleepers.fetch_sub(1, Ordering::SeqCst);
             }
         }
         if shared.stop.load(Ordering::Acquire) {
             return;
         }
-        let current = {
-            let guard = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-            seen = shared.epoch.load(Ordering::Acquire);
-            guard.clone()
-        };
-        if let Some(section) = current {
-            section.work();
-        }
+        // The number of groups may be another section's by now: it only says where to begin.
+        let groups = shared.groups.load(Ordering::Relaxed);
+        shared.work((nth * groups / threads).min(GROUPS - 1) as u32);
     }
 }
 

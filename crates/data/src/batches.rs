@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thalweg_core::random::{Purpose, Stream};
 
+use crate::error::TextError;
+
 /// How many rows a gradient is taken over: `32`, or `full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
@@ -67,6 +69,8 @@ pub struct Batches {
     order: Vec<u32>,
     /// The epoch that `order` is of.
     ordered: Option<u64>,
+    /// Of the sequences of a text: how far apart they begin, and the last place where the first of them may.
+    sequences: Option<(u32, u32)>,
 }
 
 /// One batch.
@@ -88,7 +92,45 @@ impl Batches {
     /// Batches of `batch_size` of the rows 0 to `rows` − 1; a size of 0, or of `rows` and more, is all rows at once.
     pub fn new(rows: usize, batch_size: usize, seed: u64, shuffle: bool) -> Self {
         let size = if batch_size == 0 { rows } else { batch_size.min(rows) };
-        Self { rows, size, seed, shuffle, epoch: 0, batch: 0, order: Vec::new(), ordered: None }
+        let (order, ordered, sequences) = (Vec::new(), None, None);
+        Self { rows, size, seed, shuffle, epoch: 0, batch: 0, order, ordered, sequences }
+    }
+
+    /// Batches of sequences of a text of so many symbols: a row is the place where a sequence begins. A sequence is `context` symbols
+    /// that lie side by side, and the one behind them is the last one's target; a context of 0 counts as 1.
+    ///
+    /// An epoch begins at a place drawn between 0 and `context` − 1, so that epochs cut the text at different places, and has the
+    /// ⌊(symbols − context) / context⌋ sequences (at least 1) from there in random order, without overlap. A batch of all of
+    /// them has no rows of its own, as ever.
+    ///
+    /// ```
+    /// let mut batches = thalweg_data::Batches::sequences(100, 10, 4, 7)?;
+    /// let mut starts: Vec<u32> = (0..batches.per_epoch()).flat_map(|_| batches.next().index.unwrap().to_vec()).collect();
+    /// starts.sort();
+    /// assert!(starts.len() == 9 && starts[0] < 10 && starts.windows(2).all(|pair| pair[1] - pair[0] == 10));
+    /// # Ok::<(), thalweg_data::TextError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TextError`]: a text that has not one sequence, or more symbols than 2³² − 1.
+    pub fn sequences(
+        symbols: usize,
+        context: usize,
+        batch_size: usize,
+        seed: u64,
+    ) -> Result<Self, TextError> {
+        let context = context.max(1);
+        if symbols <= context {
+            return Err(TextError::TooShort { part: "training".into(), found: symbols, context });
+        }
+        if u32::try_from(symbols).is_err() {
+            return Err(TextError::TooLong { found: symbols });
+        }
+        let rows = ((symbols - context) / context).max(1);
+        // Less than `context` symbols of slack only where the whole text is one sequence.
+        let slack = (symbols - 1 - rows * context).min(context - 1);
+        let sequences = Some((context as u32, slack as u32));
+        Ok(Self { sequences, ..Self::new(rows, batch_size, seed, true) })
     }
 
     /// How many batches an epoch has; 0 without rows.
@@ -138,9 +180,16 @@ impl Batches {
         }
         // Always from the natural order: a shuffle of the last epoch's order would depend on it.
         self.order.clear();
-        self.order.extend(0..self.rows as u32);
+        let mut stream = Stream::new(self.seed, Purpose::Shuffle, epoch);
+        match self.sequences {
+            None => self.order.extend(0..self.rows as u32),
+            Some((context, slack)) => {
+                let first = stream.below(slack + 1);
+                self.order.extend((0..self.rows as u32).map(|i| first + i * context));
+            }
+        }
         if self.shuffle {
-            Stream::new(self.seed, Purpose::Shuffle, epoch).shuffle(&mut self.order);
+            stream.shuffle(&mut self.order);
         }
         self.ordered = Some(epoch);
     }

@@ -48,6 +48,12 @@ fn days(at: DateTime) -> f64 {
     (since.as_secs() as f64 + f64::from(since.subsec_nanos()) * 1e-9) / 86_400.0
 }
 
+/// Days since 1970-01-01 of a date, with the time of day as a fraction: `1.5` for `1970-01-02T12:00`. Dates are what a cell of a table can have;
+/// for other texts there is none.
+pub fn days_since_1970(date: &str) -> Option<f64> {
+    parse(date).map(days)
+}
+
 /// The date that a text is: ISO 8601, `YYYY-MM-DD`, then perhaps `T` or a space and a time; one with an offset is put in UTC.
 pub(crate) fn parse(text: &str) -> Option<DateTime> {
     let digits = |range: std::ops::Range<usize>| text.as_bytes()[range].iter().all(u8::is_ascii_digit);
@@ -71,6 +77,13 @@ pub(crate) fn parse(text: &str) -> Option<DateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_counted_from_1970() {
+        let texts = ["1970-01-02T12:00", "2000-03-01", "1969-12-31T18:00", "0000-01-01", "soon"];
+        let days = texts.map(days_since_1970);
+        assert_eq!(days, [Some(1.5), Some(11_017.0), Some(-0.25), Some(-719_528.0), None]);
+    }
 
     #[test]
     fn iso_dates_are_dates_and_nothing_else_is() {

@@ -62,7 +62,6 @@ mod pages;
 mod pixels;
 mod resize;
 mod scan;
-mod sequences;
 mod sniff;
 mod source;
 mod split;
@@ -78,7 +77,7 @@ pub use array::{Array, Elements};
 pub use batches::{BatchSize, Batches, NextBatch};
 pub use class_weight::ClassWeight;
 pub use csv::{ReadOptions, read, read_bytes, read_bytes_in_pieces};
-pub use dates::DatePart;
+pub use dates::{DatePart, days_since_1970};
 pub use encode::Dataset;
 pub use encoder::{Code, ColumnCode, Encoder, Feature, FeatureKind, PartCode, Reason, TargetCode};
 pub use error::{

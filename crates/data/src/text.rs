@@ -1,15 +1,13 @@
-//! Text as symbols, for models that guess the next one: [`Text`], [`Vocabulary`], [`Sequences`], and [`NGram`] to compare with.
+//! Text as symbols, for models that guess the next one: [`Text`], [`Vocabulary`], and [`NGram`] to compare with. In which order its
+//! sequences are seen, [`Batches::sequences`](crate::Batches::sequences) says.
 //!
 //! ```
-//! use thalweg_data::text::{NGram, Sequences, Smoothing, Text, Vocabulary};
+//! use thalweg_data::text::{NGram, Smoothing, Text, Vocabulary};
 //! # fn main() -> Result<(), thalweg_data::DataError> {
 //! let (text, _notes) = Text::parse("song.txt", "row, row, row your boat\n".repeat(40).as_bytes())?;
 //! let parts = text.cut(Some(0.1), Some(0.2))?;
 //! let (vocabulary, _notes) = Vocabulary::learn(&text, parts.train.clone(), 5);
 //! let (train, test) = (vocabulary.encode(&text, parts.train), vocabulary.encode(&text, parts.test));
-//! let mut batches = Sequences::new(&train, 16, 4, 7, true)?;
-//! let batch = batches.next();
-//! assert_eq!((batch.codes.len(), batch.codes[1..16].to_vec()), (4 * 16, batch.targets[..15].to_vec()));
 //! let baseline = NGram::learn(&train, vocabulary.len(), 5, Smoothing::KneserNey);
 //! assert!(baseline.bits(&test) / (test.len() as f64) < 1.0);
 //! # Ok(()) }
@@ -23,7 +21,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use crate::ngram::{NGram, Smoothing};
-pub use crate::sequences::{SequenceBatch, Sequences};
 
 use crate::error::TextError;
 use crate::notes::Note;
@@ -139,12 +136,36 @@ impl Text {
 
 /// Which number each symbol has: learnt on the training part, stored with the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Vocabulary {
     /// What a symbol is.
     unit: Unit,
     /// The characters, ascending: the number of each is its place. One more number, the last, is every other character.
     /// Empty for bytes, which are their own numbers.
     characters: Vec<char>,
+    /// How many symbols of the training part are "other".
+    pooled: usize,
+}
+
+/// A vocabulary in a file, which may have been altered.
+#[derive(Deserialize)]
+struct Written {
+    unit: Unit,
+    characters: Vec<char>,
+    pooled: usize,
+}
+
+impl TryFrom<Written> for Vocabulary {
+    type Error = &'static str;
+    fn try_from(Written { unit, characters, pooled }: Written) -> Result<Self, Self::Error> {
+        if !characters.is_sorted_by(|a, b| a < b) {
+            return Err("the characters of the vocabulary do not ascend");
+        }
+        if unit == Unit::Byte && !characters.is_empty() {
+            return Err("a vocabulary of bytes has no characters");
+        }
+        Ok(Self { unit, characters, pooled })
+    }
 }
 
 impl Vocabulary {
@@ -159,18 +180,33 @@ impl Vocabulary {
     pub fn learn(text: &Text, part: Range<usize>, least: usize) -> (Self, Vec<Note>) {
         let unit = text.unit;
         if unit == Unit::Byte {
-            return (Self { unit, characters: Vec::new() }, Vec::new());
+            return (Self { unit, characters: Vec::new(), pooled: 0 }, Vec::new());
         }
         let mut counts = BTreeMap::new();
         for &symbol in &text.symbols[part] {
             *counts.entry(character(symbol)).or_insert(0usize) += 1;
         }
         let (kept, pooled): (Vec<_>, Vec<_>) = counts.into_iter().partition(|&(_, count)| count >= least);
-        let times = pooled.iter().map(|&(_, count)| count).sum();
+        let times: usize = pooled.iter().map(|&(_, count)| count).sum();
         let note =
             Note::PooledCharacters { characters: pooled.iter().map(|&(c, _)| c).collect(), times, least };
         let notes = if pooled.is_empty() { vec![] } else { vec![note] };
-        (Self { unit, characters: kept.into_iter().map(|(c, _)| c).collect() }, notes)
+        (Self { unit, characters: kept.into_iter().map(|(c, _)| c).collect(), pooled: times }, notes)
+    }
+
+    /// What a symbol is.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// The characters that have a number of their own, ascending; none of a vocabulary of bytes.
+    pub fn characters(&self) -> &[char] {
+        &self.characters
+    }
+
+    /// How many symbols of the training part are "other": of a model that never saw it, it says nothing.
+    pub fn pooled(&self) -> usize {
+        self.pooled
     }
 
     /// How many numbers there are: the characters and "other", or 256.
@@ -233,6 +269,20 @@ impl Vocabulary {
                 let bytes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
                 String::from_utf8_lossy(&bytes).into_owned()
             }
+        }
+    }
+
+    /// The first character of a text that has no number of its own, and its place, counted in characters from 0.
+    pub fn first_other(&self, text: &str) -> Option<(usize, char)> {
+        let other = |&(_, c): &(usize, char)| Some(self.number(c)) == self.other();
+        text.chars().enumerate().find(other)
+    }
+
+    /// Appends the text of one number to `out`: a character in UTF-8 ("other" is �), or a byte.
+    pub fn write(&self, code: u32, out: &mut Vec<u8>) {
+        match self.unit {
+            Unit::Byte => out.push(code as u8),
+            Unit::Character => out.extend_from_slice(self.decode(&[code]).as_bytes()),
         }
     }
 

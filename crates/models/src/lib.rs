@@ -5,4 +5,5 @@ pub mod layers;
 pub mod linear;
 pub mod losses;
 pub mod network;
+pub mod onnx;
 pub mod saved;

@@ -14,6 +14,7 @@
 //! fused multiply-add), in or out of an index, and a row of weight 0 is absent to the bit.
 
 mod blocks;
+mod export;
 mod extremes;
 mod kernel;
 mod pass;

@@ -133,7 +133,9 @@ impl Description {
     pub fn network(&self) -> Result<Option<Network<f32>>, NetworkError> {
         let Some(input) = self.input.clone() else { return Ok(None) };
         let (spec, loss) = (ModelSpec::parse(&self.model)?, self.loss()?);
-        let output = Output::Row(loss.outputs(self.classes.len()));
+        // What takes tokens and has no classes says the next token.
+        let next = matches!(input, Input::Tokens { .. }) && self.classes.is_empty() && loss == Loss::SOFTMAX;
+        let output = if next { Output::NextToken } else { Output::Row(loss.outputs(self.classes.len())) };
         Network::new(&spec, input, output, loss, self.training.seed).map(Some)
     }
 

@@ -6,8 +6,8 @@ use thalweg_core::{Batch, Float, Grads, Layout, Objective, Params, Penalty, Thre
 use thalweg_models::linear::{Linear, LinearError, Shape};
 use thalweg_models::losses::{Loss, Task};
 
-const LOSSES: [&str; 7] =
-    ["squared", "absolute", "huber(1.35)", "quantile(0.8)", "poisson", "logistic", "softmax"];
+const LOSSES: [&str; 8] =
+    ["squared", "absolute", "huber(1.35)", "quantile(0.8)", "poisson", "logistic", "softmax", "hinge"];
 
 /// Rows of made-up data.
 #[derive(Clone)]

@@ -107,6 +107,8 @@ fn a_corner_has_a_derivative_between_its_sides() {
         let (value, d, _) = at(text.parse().unwrap(), &[1.5], 1.5, &[1.0]);
         assert_eq!((value, d[0]), (0.0, 0.0), "{text}");
     }
+    let (value, d, _) = at(Loss::HINGE, &[-1.0], 0.0, &[1.0]);
+    assert_eq!((value, d[0]), (0.0, 0.0));
 }
 
 #[test]
@@ -120,6 +122,10 @@ fn values_known_by_heart() {
     assert!((value("quantile(0.9)", 1.0, 3.0) - 1.8).abs() < 1e-15);
     assert_eq!(value("poisson", 0.0, 5.0), 1.0);
     assert!((value("logistic", 0.0, 1.0) - std::f64::consts::LN_2).abs() < 1e-15);
+    assert_eq!(
+        (value("hinge", 0.25, 1.0), value("hinge", 2.0, 1.0), value("hinge", 0.5, 0.0)),
+        (0.75, 0.0, 1.5)
+    );
     let (loss, d, _) = at(Loss::SOFTMAX, &[0.0; 4], 2.0, &[0.0; 4]);
     assert!((loss - 2.0 * std::f64::consts::LN_2).abs() < 1e-15);
     assert_eq!(d, [0.25, 0.25, -0.75, 0.25]);

@@ -85,10 +85,11 @@ impl<F: Build> Assembled<F> {
         oracle: &mut dyn Oracle<F>,
         flush: bool,
     ) -> Result<Report, StepError> {
-        let expected = self.layout.buffer_len();
-        for (what, found) in
-            [("the parameter buffer", theta.flat().len()), ("the gradient", grads.flat().len())]
-        {
+        let lengths = [
+            ("the parameter buffer", self.layout.buffer_len(), theta.flat().len()),
+            ("the gradient", self.layout.trained_len(), grads.flat().len()),
+        ];
+        for (what, expected, found) in lengths {
             if found != expected {
                 return Err(StepError::Length { what, expected, found });
             }
@@ -99,10 +100,13 @@ impl<F: Build> Assembled<F> {
         self.zero_masked(theta.flat_mut());
         self.keep_copy(theta.flat());
         let layout = Arc::clone(&self.layout);
-        let mut parts = Vec::with_capacity(layout.tensors().len());
-        let (mut flat, mut grad) = (theta.flat_mut(), grads.flat_mut());
+        let mut parts = Vec::with_capacity(layout.trained().len());
+        let (mut flat, frozen) = theta.flat_mut().split_at_mut(layout.trained_len());
+        let mut grad = grads.flat_mut();
+        let mut held = Frozen { oracle, layout: &layout, numbers: frozen, room: None };
+        let oracle: &mut dyn Oracle<F> = if held.numbers.is_empty() { &mut *held.oracle } else { &mut held };
         let mut from = 0;
-        for (index, tensor) in layout.tensors().iter().enumerate() {
+        for (index, tensor) in layout.trained().iter().enumerate() {
             let (skip, len) = (tensor.offset - from, tensor.len());
             parts.push(Part {
                 index,
@@ -347,6 +351,8 @@ impl<F: Build> Assembled<F> {
         }
         let buffer = self.evaluated.as_mut().filter(|_| any)?;
         self.masked.iter().flatten().for_each(|&i| buffer[i] = F::zero());
+        let trained = layout.trained_len();
+        buffer[trained..].copy_from_slice(&theta[trained..]);
         Some(&self.evaluated.as_ref()?[..])
     }
 }
@@ -415,7 +421,7 @@ impl<F: Build> Chain<F> {
     /// Starts the averaged copy, if one is kept: NaN until there is one.
     pub fn begin_average(&mut self, layout: &Layout) {
         self.average = self.ema.map(|_| {
-            let mut buffer = Buffer::zeros(layout.buffer_len());
+            let mut buffer = Buffer::zeros(layout.trained_len());
             for &i in &self.tensors {
                 buffer[layout.tensors()[i].range()].fill(F::NAN);
             }
@@ -623,6 +629,54 @@ impl<F: Float> Oracle<F> for Masked<'_, F> {
     }
 }
 
+/// Answers at points whose frozen numbers are θ's: rules that evaluate elsewhere know only what is trained.
+struct Frozen<'a, F: Float> {
+    oracle: &'a mut dyn Oracle<F>,
+    layout: &'a Arc<Layout>,
+    numbers: &'a [F],
+    room: Option<Params<F>>,
+}
+
+impl<F: Float> Frozen<'_, F> {
+    /// The point, whole.
+    fn at(&mut self, theta: &Params<F>) -> (&Params<F>, &mut dyn Oracle<F>) {
+        let room = self.room.get_or_insert_with(|| Params::zeros(self.layout));
+        let (trained, frozen) = room.flat_mut().split_at_mut(self.layout.trained_len());
+        trained.copy_from_slice(&theta.flat()[..trained.len()]);
+        frozen.copy_from_slice(self.numbers);
+        (room, &mut *self.oracle)
+    }
+}
+
+impl<F: Float> Oracle<F> for Frozen<'_, F> {
+    fn loss(&mut self, theta: &Params<F>) -> Total {
+        let (theta, oracle) = self.at(theta);
+        oracle.loss(theta)
+    }
+    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
+        let (theta, oracle) = self.at(theta);
+        oracle.gradient(theta, grads)
+    }
+    fn rows(&self) -> Option<Vec<usize>> {
+        self.oracle.rows()
+    }
+    fn count(&self) -> Option<usize> {
+        self.oracle.count()
+    }
+    fn row_gradient(&mut self, row: usize, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
+        let (theta, oracle) = self.at(theta);
+        oracle.row_gradient(row, theta, grads)
+    }
+    fn full_gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
+        let (theta, oracle) = self.at(theta);
+        oracle.full_gradient(theta, grads)
+    }
+    fn hessian_vector(&mut self, theta: &Params<F>, v: &Params<F>, out: &mut Grads<F>) -> Option<Total> {
+        let (theta, oracle) = self.at(theta);
+        oracle.hessian_vector(theta, v, out)
+    }
+}
+
 /// ‖g‖₂ of the sums as they stand, each number cut to ± `limit` first.
 fn gradient_norm<F: Float>(step: &Step<'_, '_, F>, limit: f64) -> f64 {
     let grads: Vec<&[F]> = step.parts.iter().map(Part::gradient).collect();
@@ -670,7 +724,7 @@ impl<F: Build> Optimizer<F> for Assembled<F> {
         if found != expected {
             return Err(StepError::Length { what: "the mask", expected, found });
         }
-        let places = self.layout.tensors().iter().flat_map(Tensor::range);
+        let places = self.layout.trained().iter().flat_map(Tensor::range);
         self.masked = Some(places.filter(|&i| mask.flat()[i] == F::zero()).collect());
         Ok(())
     }

@@ -18,10 +18,15 @@ use crate::format::{
 use crate::rule::{Checked, Rule, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
-pub(crate) const BLOCK: usize = 1024;
-/// Numbers in a task of a thread; a multiple of [`BLOCK`].
-pub(crate) const TASK: usize = 1 << 16;
-const _: () = assert!(TASK.is_multiple_of(BLOCK) && BLOCK.is_multiple_of(BLOCK8));
+pub(crate) const BLOCK: usize = 512;
+const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
+/// Numbers that are not worth a second thread.
+pub(crate) const ALONE: usize = 1 << 15;
+
+/// Numbers in a task of a thread, of so many in all: a multiple of [`BLOCK`]. Sums are joined task by task, so threads play no part in it.
+pub(crate) fn task_len(total: usize) -> usize {
+    (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 4, 1 << 16)
+}
 
 /// What surrounds the rule: coefficients of one span.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,10 +178,11 @@ pub fn sweep<R: Rule<S>, F: Float, const S: usize>(
     let total: usize = spans.iter().map(|s| s.theta.len()).sum();
     let mut start = 0;
     let mut squares = 0.0;
-    if total <= 2 * TASK || how.threads.count() == 1 {
+    let task_len = task_len(total);
+    if total <= ALONE || how.threads.count() == 1 {
         for mut span in spans {
             loop {
-                let (first, rest) = cut(span);
+                let (first, rest) = cut(span, task_len);
                 let len = first.theta.len();
                 let mut task = Task { start, span: first, squares: 0.0 };
                 run_blocks::<R, F, S>(coef, &mut task, &bad, &how);
@@ -189,10 +195,10 @@ pub fn sweep<R: Rule<S>, F: Float, const S: usize>(
             }
         }
     } else {
-        let mut tasks = Vec::with_capacity(total / TASK + spans.len());
+        let mut tasks = Vec::with_capacity(spans.iter().map(|s| s.theta.len().div_ceil(task_len)).sum());
         for mut span in spans {
             loop {
-                let (first, rest) = cut(span);
+                let (first, rest) = cut(span, task_len);
                 let len = first.theta.len();
                 tasks.push(Mutex::new(Task { start, span: first, squares: 0.0 }));
                 start += len;
@@ -275,17 +281,18 @@ fn check_lengths<R: Rule<S>, F, const S: usize>(span: &Span<'_, F, S>) -> Result
 }
 
 /// The first task of a span, and the rest if there is one.
-fn cut<F, const S: usize>(span: Span<'_, F, S>) -> (Span<'_, F, S>, Option<Span<'_, F, S>>) {
-    let at = TASK;
+fn cut<F, const S: usize>(span: Span<'_, F, S>, at: usize) -> (Span<'_, F, S>, Option<Span<'_, F, S>>) {
     if span.theta.len() <= at {
         return (span, None);
     }
     let (theta, theta_rest) = span.theta.split(at);
     let (grad, grad_rest) = span.grad.split(at);
-    let mut rests = Vec::with_capacity(S);
+    let mut rests = [const { None }; S];
+    let mut nth = 0;
     let state = span.state.map(|s| {
         let (s, rest) = s.split(at);
-        rests.push(rest);
+        rests[nth] = Some(rest);
+        nth += 1;
         s
     });
     let cut = |x: Option<_>| match x.map(|x: &mut [F]| x.split_at_mut(at)) {
@@ -294,13 +301,12 @@ fn cut<F, const S: usize>(span: Span<'_, F, S>) -> (Span<'_, F, S>, Option<Span<
     };
     let (average, average_rest) = cut(span.average);
     let (master, master_rest) = cut(span.master);
-    let mut rests = rests.into_iter();
     let first = Span { theta, master, grad, state, average, around: span.around, place: span.place };
     let rest = Span {
         theta: theta_rest,
         master: master_rest,
         grad: grad_rest,
-        state: std::array::from_fn(|_| rests.next().expect("one rest for each slot")),
+        state: rests.map(|rest| rest.expect("one rest for each slot")),
         average: average_rest,
         around: span.around,
         place: span.place + at as u64,
@@ -388,19 +394,22 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     };
     let l1 = F::from_f64(a.l1);
     let len = span.theta.len();
+    // Nothing cuts or decays the gradient: the usual case, and a shorter loop.
+    let plain = a.clip == f64::INFINITY && a.decay == 0.0;
     let mut theta_scratch = if span.master.is_some() { None } else { scratch(&span.theta) };
     let mut grad_scratch =
         matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
     let mut state_scratch = span.state.each_ref().map(scratch);
     let mut moved = [F::zero(); BLOCK];
+    let mut before = [[F::zero(); BLOCK]; 1 + SLOTS];
     let theta_dice = how.dice(0);
     let dice: [Dice; S] = std::array::from_fn(|k| how.dice(k + 1));
-    for from in (0..len).step_by(BLOCK) {
-        let range = from..(from + BLOCK).min(len);
-        let place = span.place + from as u64;
-        isa::run(
-            #[inline(always)]
-            || {
+    isa::run(
+        #[inline(always)]
+        || {
+            for from in (0..len).step_by(BLOCK) {
+                let range = from..(from + BLOCK).min(len);
+                let place = span.place + from as u64;
                 let mut own_theta;
                 let theta: &mut [F] = match &mut span.master {
                     Some(master) => &mut master[range.clone()],
@@ -428,8 +437,12 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     .each_mut()
                     .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
                 let moved = &mut moved[..range.len()];
-                let all_finite = run_block::<R, F, S>(coef, &cast, theta, grad, &mut state, moved);
-                if !all_finite {
+                // Where a number of the block is not finite it goes back, and the careful loop finds which.
+                let done = plain && run_plain::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut before);
+                if done && a.l1 > 0.0 {
+                    moved.fill(F::one());
+                }
+                if !done && !run_block::<R, F, S>(coef, &cast, theta, grad, &mut state, moved) {
                     let first = moved.iter().position(|&m| m == F::zero()).unwrap_or(0);
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
@@ -454,10 +467,93 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     }
                     (_, view) => close(view, &range, &theta_scratch, theta_dice, place),
                 }
-            },
-        );
-    }
+            }
+        },
+    );
 }
+
+/// The most slots of a rule.
+const SLOTS: usize = 4;
+
+/// One block whose gradient is neither cut nor decayed; `before` takes what was there. False where a new number is not finite: everything
+/// is as it was then.
+#[inline(always)]
+fn run_plain<R: Rule<S>, F: Float, const S: usize>(
+    coef: &R::Coef<F>,
+    a: &Cast<F>,
+    theta: &mut [F],
+    grad: &[F],
+    state: &mut [&mut [F]; S],
+    before: &mut [[F; BLOCK]; 1 + SLOTS],
+) -> bool {
+    let n = theta.len();
+    let [old_theta, old @ ..] = before;
+    let old_theta = &mut old_theta[..n];
+    macro_rules! rows {
+        ($rows:ident: $($s:ident $o:ident),*) => {{
+            let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
+            let [$($o,)* ..] = &mut *old;
+            $rows::<R, F, S>(coef, a, theta, grad, old_theta $(, $s, &mut $o[..n])*)
+        }};
+    }
+    let top = match S {
+        0 => plain0::<R, F, S>(coef, a, theta, grad, old_theta),
+        1 => rows!(plain1: s0 o0),
+        2 => rows!(plain2: s0 o0, s1 o1),
+        3 => rows!(plain3: s0 o0, s1 o1, s2 o2),
+        4 => rows!(plain4: s0 o0, s1 o1, s2 o2, s3 o3),
+        _ => unreachable!("a rule has at most four slots"),
+    };
+    let sound = top < F::INFINITY.size_bits();
+    if !sound {
+        theta.copy_from_slice(old_theta);
+        state.iter_mut().zip(old).for_each(|(s, old)| s.copy_from_slice(&old[..n]));
+    }
+    sound
+}
+
+/// The loop of [`run_plain`], written out for each number of slots: functions of slices, so that the compiler knows that they do not
+/// overlap. What comes back is the largest number met, by its bits.
+macro_rules! plain {
+    ($name:ident: $($s:ident $o:ident $k:literal),*) => {
+        #[inline(always)]
+        #[allow(clippy::too_many_arguments, reason = "a slice for each buffer")]
+        fn $name<R: Rule<S>, F: Float, const S: usize>(
+            coef: &R::Coef<F>,
+            a: &Cast<F>,
+            theta: &mut [F],
+            grad: &[F],
+            old_theta: &mut [F],
+            $($s: &mut [F], $o: &mut [F],)*
+        ) -> F::SizeBits {
+            let mut top = F::SizeBits::default();
+            let rows = theta.iter_mut().zip(grad).zip(old_theta)$(.zip($s.iter_mut().zip($o)))*;
+            for plain!(@ ((theta, grad), old_theta) $(($s, $o))*) in rows {
+                let held: [F; _] = [$(*$s),*];
+                *old_theta = *theta;
+                $(*$o = *$s;)*
+                let g = *grad * a.scale;
+                let (u, _new) = R::element(coef, *theta, g, std::array::from_fn(|k| held[k]));
+                let next = *theta * a.keep + u * a.moved;
+                *theta = next;
+                $(*$s = _new[$k];)*
+                // Signs of what is not finite would be finite: g counts too.
+                let sizes = [next.size_bits(), g.size_bits() $(, _new[$k].size_bits())*];
+                for size in sizes {
+                    top = if top < size { size } else { top };
+                }
+            }
+            top
+        }
+    };
+    (@ $inner:tt) => { $inner };
+    (@ $inner:tt $s:tt $($rest:tt)*) => { plain!(@ ($inner, $s) $($rest)*) };
+}
+plain!(plain0:);
+plain!(plain1: s0 o0 0);
+plain!(plain2: s0 o0 0, s1 o1 1);
+plain!(plain3: s0 o0 0, s1 o1 1, s2 o2 2);
+plain!(plain4: s0 o0 0, s1 o1 1, s2 o2 2, s3 o3 3);
 
 /// One parameter: its new value, the new memory, and whether all of it is finite.
 #[inline(always)]
@@ -582,16 +678,35 @@ pub(crate) fn average<F: Float>(copy: &mut [F], theta: &[F], share: f64) {
     }
 }
 
-/// Σ x² of a block, in f64, in fixed lanes.
+/// Σ x² of a block, in f64: halves are added to each other until eight numbers are left.
 #[inline(always)]
 fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
-    thalweg_core::math::sum_by(block, |x| x * x)
+    let mut sums = [0.0; BLOCK];
+    for (sum, x) in sums.iter_mut().zip(block) {
+        *sum = x.to_f64() * x.to_f64();
+    }
+    by_halves(sums)
+}
+
+/// Σ of a block, as [`sum_of_squares`] adds it up.
+#[inline(always)]
+pub(crate) fn by_halves(mut sums: [f64; BLOCK]) -> f64 {
+    let mut half = BLOCK / 2;
+    while half >= 8 {
+        let (low, high) = sums.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(&high[..half]) {
+            *low += *high;
+        }
+        half /= 2;
+    }
+    sums[..8].iter().sum()
 }
 
 /// Σ x² of all parts together, each number cut to ± `limit` first and multiplied by `unit`: blocks are added within a task,
 /// tasks in order.
 fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -> f64 {
-    let tasks: Vec<&[F]> = parts.iter().flat_map(|part| part.chunks(TASK)).collect();
+    let total: usize = parts.iter().map(|p| p.len()).sum();
+    let tasks = || parts.iter().flat_map(|part| part.chunks(task_len(total)));
     let one = |task: &[F]| {
         let mut sum = 0.0;
         for block in task.chunks(BLOCK) {
@@ -611,15 +726,16 @@ fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -
         }
         sum
     };
-    let total: usize = parts.iter().map(|p| p.len()).sum();
-    if total <= 2 * TASK || threads.count() == 1 {
-        return tasks.iter().map(|task| one(task)).sum();
+    if total <= ALONE || threads.count() == 1 {
+        return tasks().map(one).sum();
     }
-    let sums: Vec<Mutex<f64>> = tasks.iter().map(|_| Mutex::new(0.0)).collect();
-    threads.run(tasks.len(), |i| {
-        *sums[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(tasks[i]);
+    let mut sums = Vec::with_capacity(parts.iter().map(|p| p.len().div_ceil(task_len(total))).sum());
+    sums.extend(tasks().map(|task| (task, Mutex::new(0.0))));
+    threads.run(sums.len(), |i| {
+        let (task, sum) = &sums[i];
+        *sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(task);
     });
-    sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
+    sums.into_iter().map(|(_, s)| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
 }
 
 /// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.

@@ -1,9 +1,11 @@
 //! Groups of tensors by pattern, as in `{ matrices: muon(lr=0.02); rest: adamw }`.
 //!
-//! A pattern is `matrices` (weights with two axes or more), `vectors` (everything else), `weights`, `biases`, `gains` (of norms), `embeddings`, `rest` (what no other
-//! pattern names), or tensor names in which `*` stands for anything; several alternatives are separated by blanks.
+//! A pattern is `rest` (what no other pattern names), or one of [`thalweg_core::pattern`]. Frozen tensors are in no group.
 
-use thalweg_core::{Kind, Layout, Tensor};
+use thalweg_core::Layout;
+use thalweg_core::pattern::matches;
+
+pub(crate) use thalweg_core::pattern::is_matrix;
 
 /// Why an expression's groups do not fit a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +61,7 @@ pub enum GroupError {
 pub(crate) fn assign(patterns: &[Option<&str>], layout: &Layout) -> Result<Vec<Vec<usize>>, GroupError> {
     let mut sets = vec![Vec::new(); patterns.len()];
     let rest = patterns.iter().position(|p| *p == Some("rest"));
-    for (i, tensor) in layout.tensors().iter().enumerate() {
+    for (i, tensor) in layout.trained().iter().enumerate() {
         let mut found: Option<usize> = None;
         for (k, pattern) in patterns.iter().enumerate().filter(|(k, _)| Some(*k) != rest) {
             if !pattern.is_none_or(|p| matches(p, tensor)) {
@@ -87,56 +89,9 @@ pub(crate) fn assign(patterns: &[Option<&str>], layout: &Layout) -> Result<Vec<V
     for (k, set) in sets.iter().enumerate() {
         // "rest" may be nothing.
         if let Some(pattern) = patterns[k].filter(|_| set.is_empty() && Some(k) != rest) {
-            let tensors: Vec<String> = layout.tensors().iter().map(|t| format!("{:?}", t.name)).collect();
+            let tensors: Vec<String> = layout.trained().iter().map(|t| format!("{:?}", t.name)).collect();
             return Err(GroupError::Empty { pattern: pattern.into(), tensors: tensors.join(", ") });
         }
     }
     Ok(sets)
-}
-
-fn matches(pattern: &str, tensor: &Tensor) -> bool {
-    pattern.split_whitespace().any(|p| match p {
-        "matrices" => is_matrix(tensor),
-        "vectors" => !is_matrix(tensor),
-        "weights" => tensor.kind == Kind::Weight,
-        "biases" => tensor.kind == Kind::Bias,
-        "gains" => tensor.kind == Kind::Gain,
-        "embeddings" => tensor.kind == Kind::Embedding,
-        name => glob(name, &tensor.name),
-    })
-}
-
-/// A weight with two axes or more.
-pub(crate) fn is_matrix(tensor: &Tensor) -> bool {
-    tensor.kind == Kind::Weight && tensor.shape.len() >= 2
-}
-
-/// Whether `name` is `pattern`, in which `*` stands for any text.
-fn glob(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => {
-            let Some(after) = name.strip_prefix(start) else { return false };
-            (0..=after.len()).filter(|&i| after.is_char_boundary(i)).any(|i| glob(rest, &after[i..]))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        let yes = [
-            ("*", "a.b"),
-            ("conv*", "conv1.weight"),
-            ("*.weight", "conv1.weight"),
-            ("a*b*c", "a--b-c"),
-            ("ä*", "äö"),
-        ];
-        let no = [("conv", "conv1"), ("*.bias", "conv1.weight"), ("a*b", "ac"), ("", "a")];
-        assert!(yes.iter().all(|(p, n)| glob(p, n)));
-        assert!(!no.iter().any(|(p, n)| glob(p, n)));
-    }
 }

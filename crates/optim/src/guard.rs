@@ -62,7 +62,7 @@ impl<F: Float> Guard<F> {
             _ => {}
         }
         self.copy = first.rollback.map(|_| Copy {
-            theta: Buffer::zeros(layout.buffer_len()),
+            theta: Buffer::zeros(layout.trained_len()),
             memory: vec![0; memory],
             age: u64::MAX,
         });
@@ -94,7 +94,8 @@ impl<F: Float> Guard<F> {
     /// Takes a copy.
     pub fn keep(&mut self, theta: &[F], memory: Vec<u8>) {
         if let Some(copy) = &mut self.copy {
-            copy.theta.copy_from_slice(theta);
+            let trained = copy.theta.len();
+            copy.theta.copy_from_slice(&theta[..trained]);
             (copy.memory, copy.age) = (memory, 0);
         }
     }
@@ -102,7 +103,7 @@ impl<F: Float> Guard<F> {
     /// Writes the copied weights to `theta`; the memory to restore. `None` where there is no copy.
     pub fn back(&self, theta: &mut [F]) -> Option<&[u8]> {
         let copy = self.copy.as_ref().filter(|c| c.age < u64::MAX)?;
-        theta.copy_from_slice(&copy.theta);
+        theta[..copy.theta.len()].copy_from_slice(&copy.theta);
         Some(&copy.memory)
     }
 
@@ -157,7 +158,7 @@ impl<F: Float> Guard<F> {
             visit("rollback.length", Memory::Count(&mut bytes));
             copy.memory.resize(bytes.min(MOST) as usize, 0);
             visit("rollback.memory", Memory::U8(&mut copy.memory));
-            for tensor in layout.tensors() {
+            for tensor in layout.trained() {
                 visit(&format!("{}/rollback", tensor.name), F::memory(&mut copy.theta[tensor.range()]));
             }
         }

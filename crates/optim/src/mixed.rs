@@ -311,7 +311,7 @@ impl<F: Build> Mixed<F> {
             .iter()
             .zip(&tables)
             .zip(&self.sizes)
-            .map(|((merged, table), &(_, width))| merged.sparse(&table.grad, width))
+            .map(|((merged, table), &(rows, width))| merged.sparse(&table.grad, rows, width))
             .collect();
         let threads = self.setup.threads.clone();
         let mut report = Report { lr: f64::NAN, non_finite, ..Report::default() };

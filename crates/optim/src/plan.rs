@@ -238,7 +238,7 @@ impl Plan {
             let whole =
                 chain.stages.iter().find(|(s, _)| matches!(s.make, Make::Whole(..))).map(|(s, _)| s.name);
             let whole = whole.or((chain.entry.kind == Kind::Whole).then_some(chain.entry.name));
-            if let Some(rule) = whole.filter(|_| tensors.len() != layout.tensors().len()) {
+            if let Some(rule) = whole.filter(|_| tensors.len() != layout.trained().len()) {
                 return Err(GroupError::NotAll { rule, group: name });
             }
             lots.push(Lot { group: name, tensors, chain: chain.clone() });

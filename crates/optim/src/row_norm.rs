@@ -1,15 +1,15 @@
 //! The norm of row-sparse gradients, and of these with dense ones, added up as that of dense ones with zeros elsewhere is: the same bits, at
 //! the cost of the rows.
 //!
-//! [`norm`](crate::norm) adds up lanes within a block, blocks within a task and tasks, each in order. A zero adds nothing anywhere, so it is
-//! enough to go over the numbers that are there and to know where in the dense gradient each stands.
+//! [`norm`](crate::norm) adds up the numbers of a block, blocks within a task and tasks, each in an order that only their places decide. A
+//! zero adds nothing anywhere, so it is enough to go over the blocks that have other numbers.
 
 use std::ops::Range;
 use std::sync::Mutex;
 
 use thalweg_core::{Float, Threads, isa, math};
 
-use crate::driver::{BLOCK, TASK};
+use crate::driver::{ALONE, BLOCK, by_halves, task_len};
 
 /// The gradient of some rows (sorted, distinct) of a tensor; a dense gradient is one row.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +18,14 @@ pub(crate) struct Sparse<'a, F> {
     /// rows.len() × width numbers.
     pub values: &'a [F],
     pub width: usize,
+    /// Numbers of the tensor, with all its rows.
+    pub len: usize,
 }
 
 impl<'a, F: Float> Sparse<'a, F> {
     /// All of a tensor.
     pub fn dense(values: &'a [F]) -> Self {
-        Self { rows: &[0], values, width: values.len() }
+        Self { rows: &[0], values, width: values.len(), len: values.len() }
     }
 
     /// The place in the tensor of the first number that is not finite.
@@ -49,7 +51,8 @@ struct Task<'a, F> {
 
 /// ‖g‖₂ of all tensors together, each number cut to ± `limit` first: the bits of [`norm`](crate::norm) over the dense tensors.
 pub(crate) fn joint_norm<F: Float>(tensors: &[Sparse<'_, F>], limit: f64, threads: &Threads) -> f64 {
-    let tasks: Vec<Task<'_, F>> = tensors.iter().flat_map(|tensor| tasks(*tensor)).collect();
+    let long = task_len(tensors.iter().map(|tensor| tensor.len).sum());
+    let tasks: Vec<Task<'_, F>> = tensors.iter().flat_map(|tensor| tasks(*tensor, long)).collect();
     let sum = squares(&tasks, limit, 1.0, threads);
     if sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
         return sum.sqrt();
@@ -63,16 +66,16 @@ pub(crate) fn joint_norm<F: Float>(tensors: &[Sparse<'_, F>], limit: f64, thread
     squares(&tasks, limit, unit, threads).sqrt() / unit
 }
 
-/// A tensor's numbers, task by task of its dense gradient.
-fn tasks<F: Float>(tensor: Sparse<'_, F>) -> Vec<Task<'_, F>> {
-    let Sparse { rows, values, width } = tensor;
+/// A tensor's numbers, task by task of its dense gradient, each `long`.
+fn tasks<F: Float>(tensor: Sparse<'_, F>, long: usize) -> Vec<Task<'_, F>> {
+    let Sparse { rows, values, width, .. } = tensor;
     let mut tasks: Vec<Task<'_, F>> = Vec::new();
     let mut last = usize::MAX;
     for (nth, row) in rows.iter().enumerate() {
         let (mut at, mut from, end) = (row * width, nth * width, (row + 1) * width);
         while at < end {
-            let task = at / TASK;
-            let len = ((task + 1) * TASK).min(end) - at;
+            let task = at / long;
+            let len = ((task + 1) * long).min(end) - at;
             if task != last {
                 tasks.push(Task { values, pieces: Vec::new() });
                 last = task;
@@ -95,14 +98,15 @@ fn squares<F: Float>(tasks: &[Task<'_, F>], limit: f64, unit: f64, threads: &Thr
         let x = (if x.abs() > limit { limit } else { x }) * unit;
         x * x
     };
+    let plain = limit == f64::INFINITY && unit == 1.0;
     let one = |task: &Task<'_, F>| {
         isa::run(
             #[inline(always)]
-            || sum_of_task(task, square),
+            || sum_of_task(task, plain, square),
         )
     };
     let numbers: usize = tasks.iter().flat_map(|task| &task.pieces).map(|piece| piece.values.len()).sum();
-    if numbers <= 2 * TASK || threads.count() == 1 {
+    if numbers <= ALONE || threads.count() == 1 {
         return tasks.iter().map(one).sum();
     }
     let sums: Vec<Mutex<f64>> = tasks.iter().map(|_| Mutex::new(0.0)).collect();
@@ -112,35 +116,26 @@ fn squares<F: Float>(tasks: &[Task<'_, F>], limit: f64, unit: f64, threads: &Thr
     sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
 }
 
-/// Blocks in order, each in the lanes of [`math::sum_by`].
+/// Blocks in order, each as the dense norm adds it up, zeros included: `plain` if its numbers are neither cut nor multiplied.
 #[inline(always)]
-fn sum_of_task<F: Float>(task: &Task<'_, F>, f: impl Fn(f64) -> f64) -> f64 {
-    let (mut sum, mut block, mut lanes) = (0.0, usize::MAX, [0.0f64; math::LANES]);
+fn sum_of_task<F: Float>(task: &Task<'_, F>, plain: bool, f: impl Fn(f64) -> f64) -> f64 {
+    let (mut sum, mut block, mut terms) = (0.0, usize::MAX, [0.0f64; BLOCK]);
+    let all = |terms| if plain { by_halves(terms) } else { math::sum_by(&terms, |x| x) };
     for piece in &task.pieces {
         let (mut at, mut rest) = (piece.at, &task.values[piece.values.clone()]);
         while !rest.is_empty() {
             if at / BLOCK != block {
-                sum += math::join(lanes);
-                (block, lanes) = (at / BLOCK, [0.0; math::LANES]);
+                sum += all(terms);
+                (block, terms) = (at / BLOCK, [0.0; BLOCK]);
             }
             let (now, after) = rest.split_at((BLOCK - at % BLOCK).min(rest.len()));
-            let (head, body) = now.split_at(((math::LANES - at % math::LANES) % math::LANES).min(now.len()));
-            for (k, x) in head.iter().enumerate() {
-                lanes[(at + k) % math::LANES] += f(x.to_f64());
-            }
-            let (chunks, tail) = body.as_chunks::<{ math::LANES }>();
-            for x in chunks {
-                for l in 0..math::LANES {
-                    lanes[l] += f(x[l].to_f64());
-                }
-            }
-            for (l, x) in tail.iter().enumerate() {
-                lanes[l] += f(x.to_f64());
+            for (term, x) in terms[at % BLOCK..].iter_mut().zip(now) {
+                *term = f(x.to_f64());
             }
             (at, rest) = (at + now.len(), after);
         }
     }
-    sum + math::join(lanes)
+    sum + all(terms)
 }
 
 #[cfg(test)]
@@ -165,7 +160,7 @@ mod tests {
                     for (row, values) in listed.iter().zip(values.chunks(width)) {
                         dense[row * width..][..width].copy_from_slice(values);
                     }
-                    let sparse = Sparse { rows: &listed, values: &values, width };
+                    let sparse = Sparse { rows: &listed, values: &values, width, len: dense.len() };
                     let lists: [(Vec<Sparse<'_, F>>, Vec<&[F]>); 3] = [
                         (vec![sparse], vec![&dense]),
                         (vec![Sparse::dense(&beside), sparse], vec![&beside, &dense]),
@@ -199,14 +194,17 @@ mod tests {
     fn what_is_not_finite_stays_so() {
         let threads = Threads::serial();
         let norm = |x: f64| {
-            let sparse = Sparse { rows: &[1, 4], values: &[1.0, x, 2.0, 3.0], width: 2 };
+            let sparse = Sparse { rows: &[1, 4], values: &[1.0, x, 2.0, 3.0], width: 2, len: 10 };
             (joint_norm(&[sparse], f64::INFINITY, &threads), sparse.not_finite())
         };
         assert!(norm(f64::NAN).0.is_nan());
         assert_eq!(norm(f64::NEG_INFINITY), (f64::INFINITY, Some(3)));
         assert_eq!(norm(1.0), (15f64.sqrt(), None));
-        let none = Sparse::<f32> { rows: &[], values: &[], width: 5 };
-        assert_eq!(joint_norm(&[none, Sparse { rows: &[3], values: &[], width: 0 }], 1.0, &threads), 0.0);
+        let none = Sparse::<f32> { rows: &[], values: &[], width: 5, len: 10 };
+        assert_eq!(
+            joint_norm(&[none, Sparse { rows: &[3], values: &[], width: 0, len: 0 }], 1.0, &threads),
+            0.0
+        );
         assert_eq!(joint_norm::<f32>(&[Sparse::dense(&[])], 1.0, &threads), 0.0);
     }
 }

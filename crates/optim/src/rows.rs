@@ -392,7 +392,7 @@ impl<F: Build> RowOptimizer<F> {
             return Err(StepError::NoWeight.into());
         }
         let merged = Merged::new(grad, self.width);
-        let sparse = merged.sparse(grad, self.width);
+        let sparse = merged.sparse(grad, self.rows, self.width);
         let threads = self.setup.threads.clone();
         let norm = |limit| joint_norm(&[sparse], limit, &threads);
         let (lr, size) = (self.begin_call(), norm(f64::INFINITY));
@@ -724,11 +724,12 @@ impl<F: Float> Merged<F> {
         Self(Some((rows, values)))
     }
 
-    /// What was merged, or `grad` itself where there was nothing to merge.
-    pub fn sparse<'a>(&'a self, grad: &RowGrad<'a, F>, width: usize) -> Sparse<'a, F> {
+    /// What was merged, or `grad` itself where there was nothing to merge; the table has so many rows.
+    pub fn sparse<'a>(&'a self, grad: &RowGrad<'a, F>, rows: usize, width: usize) -> Sparse<'a, F> {
+        let len = rows * width;
         match &self.0 {
-            Some((rows, values)) => Sparse { rows, values, width },
-            None => Sparse { rows: grad.rows, values: grad.values, width },
+            Some((rows, values)) => Sparse { rows, values, width, len },
+            None => Sparse { rows: grad.rows, values: grad.values, width, len },
         }
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each part is a crate of its own, re-exported here: [`core`] (flat parameters, objectives), [`optim`] (the step),
-//! [`data`] (tables to batches), [`models`] (what is trained), [`train`] (the loop around it).
+//! [`autodiff`] (the gradient of whatever you write), [`data`] (tables to batches), [`models`] (what is trained), [`train`] (the loop
+//! around it).
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -29,7 +30,30 @@
 //! assert!((theta.tensor("weight")[0] - 2.0).abs() < 1e-3); // y = 1 + 2x
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A network is an objective like any other, and one optimizer serves both:
+//!
+//! ```
+//! use thalweg::prelude::*;
+//!
+//! // Exclusive or.
+//! let spec = ModelSpec::parse("mlp(8, activation=tanh)")?;
+//! let network = Network::<f32>::new(&spec, Input::numbers(2), Output::Row(1), Loss::LOGISTIC, 0)?;
+//! let x = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+//! let batch = Batch { dense: &x, width: 2, target: &[0.0, 1.0, 1.0, 0.0], ..Batch::NONE };
+//! let mut optimizer = Plan::parse("adam(lr=0.05)")?.build(network.layout(), &Setup::default())?;
+//! let (mut theta, mut grads) = (network.init(), Grads::zeros(network.layout()));
+//! for step in 1..=300 {
+//!     network.gradient(&theta, &batch, &mut grads);
+//!     optimizer.step(At { step, penalty: Penalty::default() }, &mut theta, &mut grads, &mut NoOracle)?;
+//! }
+//! assert!(network.loss(&theta, &batch).mean() < 0.05);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What no layer says, a [`Tape`](autodiff::Tape) does: write the forward pass in plain Rust, and the gradient follows.
 
+pub use thalweg_autodiff as autodiff;
 pub use thalweg_core as core;
 pub use thalweg_data as data;
 pub use thalweg_models as models;
@@ -38,12 +62,14 @@ pub use thalweg_train as train;
 
 /// What most programs need.
 pub mod prelude {
+    pub use thalweg_autodiff::{Activation, Dual, Number, Tape, Var, Workspace};
     pub use thalweg_core::{
         At, Batch, Float, Grads, Kind, Layout, NoOracle, Objective, Optimizer, Oracle, Params, Penalty,
         Report, Threads, Total,
     };
     pub use thalweg_models::linear::{Linear, Shape};
     pub use thalweg_models::losses::Loss;
+    pub use thalweg_models::network::{Criterion, Input, ModelSpec, Network, Output};
     pub use thalweg_optim::{Horizon, Plan, Rule, Schedule, Setup};
     pub use thalweg_train::{Event, FitOptions, Fitted, Observer, Stop, fit};
 }

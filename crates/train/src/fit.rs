@@ -48,16 +48,20 @@ pub struct Task<'a, F: Float> {
     /// Set by someone who wants the run to end.
     pub interrupt: &'a AtomicBool,
     /// What belongs to the weights without being among them.
-    pub kept: Option<&'a dyn Kept>,
+    pub kept: Option<&'a dyn Kept<F>>,
 }
 
 /// Numbers that training keeps beside the weights, such as the running means of batch norm: those of the best epoch belong to
-/// that epoch's weights.
-pub trait Kept {
+/// that epoch's weights, and averaged weights have some of their own.
+pub trait Kept<F: Float> {
     /// Remembers them as they are.
     fn keep(&self);
     /// Goes back to those that were kept last.
     fn restore(&self);
+    /// Makes them those of weights that were averaged from the trained ones, until training [resumes](Kept::resume).
+    fn become_those_of(&self, weights: &Params<F>);
+    /// Goes back to those of the trained weights.
+    fn resume(&self);
 }
 
 /// The validation rows and a score for weights on them (higher is better, or lower: nothing depends on it).
@@ -194,10 +198,14 @@ pub fn fit<F: Float>(
 
     let probe = |steps: u64, theta: &Params<F>, weights: Option<&[F]>| {
         let mut at = theta.clone();
+        let kept = task.kept.filter(|_| steps > 0 && weights.is_some());
         if let Some(weights) = weights.filter(|_| steps > 0) {
             at.flat_mut().copy_from_slice(weights);
         }
-        objective.loss(&at, &train).mean() + options.penalty.value(&at)
+        kept.iter().for_each(|kept| kept.become_those_of(&at));
+        let value = objective.loss(&at, &train).mean() + options.penalty.value(&at);
+        kept.iter().for_each(|kept| kept.resume());
+        value
     };
     let mut probes = options.probes.iter().copied().peekable();
     if probes.next_if_eq(&0).is_some() {
@@ -316,11 +324,19 @@ pub fn fit<F: Float>(
                 break 'run Stop::Diverged;
             }
         }
-        match optimizer.evaluation_weights(&theta) {
-            Some(weights) => evaluated.flat_mut().copy_from_slice(weights),
-            None => evaluated.copy_from(&theta),
-        }
+        let averages = match optimizer.evaluation_weights(&theta) {
+            Some(weights) => {
+                evaluated.flat_mut().copy_from_slice(weights);
+                true
+            }
+            None => {
+                evaluated.copy_from(&theta);
+                false
+            }
+        };
         let seconds = clock.pause();
+        let averaged = task.kept.filter(|_| averages);
+        averaged.iter().for_each(|kept| kept.become_those_of(&evaluated));
         let train_loss = sum.mean() + penalty;
         let valid_loss = task.valid.as_ref().map(|v| objective.loss(&evaluated, &v.batch).mean());
         let valid_score = task.valid.as_ref().map(|v| (v.score)(&evaluated));
@@ -344,6 +360,7 @@ pub fn fit<F: Float>(
             best = Some(Best { loss: monitored, epoch, params: evaluated.clone(), valid_loss });
             task.kept.iter().for_each(|kept| kept.keep());
         }
+        averaged.iter().for_each(|kept| kept.resume());
         if let (Some(patience), Some(best)) = (options.patience, &best)
             && epoch - best.epoch >= patience
         {
@@ -377,7 +394,10 @@ pub fn fit<F: Float>(
     tell(Event::End { stop, steps })?;
 
     match optimizer.evaluation_weights(&theta) {
-        Some(weights) if steps > 0 => evaluated.flat_mut().copy_from_slice(weights),
+        Some(weights) if steps > 0 => {
+            evaluated.flat_mut().copy_from_slice(weights);
+            task.kept.iter().for_each(|kept| kept.become_those_of(&evaluated));
+        }
         _ => evaluated.copy_from(&theta),
     }
     let validates = task.valid.is_some();

@@ -24,6 +24,7 @@ use crate::model::{Form, Model};
 use crate::observers::History;
 use crate::score::Scored;
 use crate::stop::Stop;
+use crate::text::{self, Corpus, Scores};
 
 /// Rows up to which a batch is the whole training part.
 const FULL_UP_TO: usize = 4096;
@@ -42,9 +43,9 @@ const NETWORK_DESCENT: f64 = 0.05;
 /// What is asked for. `None` leaves a decision to [`Prepared::new`].
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The table, or a file of images.
+    /// The table, or a file of images or of text.
     pub data: PathBuf,
-    /// The column to predict; for images, the file of their classes.
+    /// The column to predict; for images, the file of their classes; empty for text.
     pub target: String,
     /// How the file is read.
     pub read: ReadOptions,
@@ -66,6 +67,10 @@ pub struct Job {
     pub loss: Option<Loss>,
     /// The layers of a network; none for a linear model.
     pub model: Option<ModelSpec>,
+    /// A pattern of a network's tensors that are not trained.
+    pub freeze: Option<String>,
+    /// Symbols of a sequence of text.
+    pub context: Option<usize>,
     /// Whether a linear model has an intercept.
     pub intercept: bool,
     /// Strength of the l1 penalty.
@@ -147,6 +152,8 @@ pub struct Prepared {
     pub encoder: Encoder,
     /// Images to numbers, where the rows are images; the encoder then has no columns.
     pub images: Option<ImageEncoder>,
+    /// The text, where it is one; there are no columns and no rows then.
+    pub text: Option<Corpus>,
     /// Which row is in which part.
     pub split: Split,
     /// The training rows.
@@ -221,6 +228,12 @@ impl Prepared {
     /// # Errors
     /// [`JobError`]: the data, or settings that do not fit it.
     pub fn new(job: Job) -> Result<Self, JobError> {
+        if text::is_asked(&job) {
+            return text::prepare(job);
+        }
+        if job.context.is_some() {
+            return Err(JobError::Setting("--context is for text".into()));
+        }
         if idx::is_idx(&job.data) {
             return crate::images::prepare(job);
         }
@@ -349,6 +362,7 @@ impl Prepared {
         let prepared = Self {
             encoder,
             images,
+            text: None,
             split,
             train,
             valid,
@@ -377,19 +391,24 @@ impl Prepared {
         &self.notes
     }
 
+    /// The rows of an epoch: of text, its sequences.
+    pub fn rows(&self) -> usize {
+        self.text.as_ref().map_or(self.train.len(), |text| text.sequences)
+    }
+
     /// The steps of a whole run at a batch size.
     pub fn steps(&self, batch: BatchSize) -> u64 {
-        self.epochs * self.train.len().div_ceil(batch.of(self.train.len())) as u64
+        self.epochs * self.rows().div_ceil(batch.of(self.rows())) as u64
     }
 
     /// The batch size of a member of a comparison.
     pub fn batch_of(&self, member: &crate::compare::table::Member) -> BatchSize {
         let needs = member.plan.needs();
         match member.batch {
-            Some(BatchSize::Rows(n)) if n >= self.train.len() => BatchSize::Full,
+            Some(BatchSize::Rows(n)) if n >= self.rows() => BatchSize::Full,
             Some(batch) => batch,
             None if needs.full_batch => BatchSize::Full,
-            None if needs.rows && self.job.batch.is_none() && self.train.len() > BATCH_OF_ROWS => {
+            None if needs.rows && self.job.batch.is_none() && self.rows() > BATCH_OF_ROWS => {
                 BatchSize::Rows(BATCH_OF_ROWS)
             }
             None => self.batch,
@@ -451,21 +470,29 @@ impl Prepared {
     /// descent and its forms (1/(2L) for counts, whose curvature grows), 1/(3L) of a batch for SVRG and SAGA, 0.5 for AdaGrad and its
     /// kin, the library's default where the rule finds its step itself; for the others 50 times that default, which is made for
     /// networks (0.05 for Adam), with a cosine to 0 unless they need no schedule. Networks get the library's defaults, and 0.05
-    /// for plain descent.
+    /// for plain descent; those of text `clip(1) | adamw`, up to 0.003 and down to 0 by a cosine, where no optimizer is named.
     ///
     /// # Errors
     /// A loss with a kink has no 1/L.
     pub fn plan(&self) -> Result<(Plan, Vec<String>), JobError> {
         let network = self.job.model.is_some();
-        let cosine = || Schedule::parse("cosine").map_err(|e| JobError::Setting(e.to_string()));
+        let curve = |curve: &str| Schedule::parse(curve).map_err(|e| JobError::Setting(e.to_string()));
+        let cosine = || curve("cosine");
+        let by_text = self.text.is_some() && self.job.plan.is_none();
+        let default = match (by_text, network) {
+            (true, _) => text::OPTIMIZER,
+            (false, true) => "adamw",
+            (false, false) => "adam",
+        };
         let mut plan = match &self.job.plan {
             Some(plan) => plan.clone(),
-            None => Plan::parse(if network { "adamw" } else { "adam" })
-                .map_err(|e| JobError::Setting(e.to_string()))?,
+            None => Plan::parse(default).map_err(|e| JobError::Setting(e.to_string()))?,
         };
         let mut notes = Vec::new();
         if let Some(schedule) = &self.job.schedule {
             *plan.lr_mut() = Some(schedule.clone());
+        } else if by_text {
+            plan.fill_schedule(&curve(text::SCHEDULE)?);
         } else if !network
             && plan.lr().is_none()
             && plan.is_single()
@@ -482,6 +509,7 @@ impl Prepared {
         }
         if plan.lr_is_open() && plan.is_single() {
             let lr = match plan.entry().name {
+                _ if by_text => text::RATE,
                 "sgd" | "asgd" | "polyak" | "schedulefree_sgd" if network => NETWORK_DESCENT,
                 _ if network || plan.finds_rate() => plan.entry().lr,
                 "svrg" | "saga" => {
@@ -523,6 +551,12 @@ impl Prepared {
             Some(network) => std::sync::Arc::clone(Objective::layout(&network)),
             None => std::sync::Arc::clone(Objective::<f64>::layout(&self.linear(&Threads::serial()))),
         };
+        let frozen = &layout.tensors()[layout.trained().len()..];
+        if !frozen.is_empty() {
+            let names: Vec<&str> = frozen.iter().map(|t| t.name.as_str()).collect();
+            let count: usize = frozen.iter().map(|t| t.len()).sum();
+            notes.push(format!("frozen: {} ({count} parameters)", names.join(", ")));
+        }
         let groups = plan.groups(&layout).map_err(|e| JobError::Setting(e.to_string()))?;
         for group in groups.iter().filter(|_| groups.len() > 1) {
             let until = group.until.map(|until| format!(", until {until}")).unwrap_or_default();
@@ -566,6 +600,7 @@ impl Prepared {
         let as_model = |params: Params<f64>| Model {
             encoder: self.encoder.clone(),
             images: None,
+            text: None,
             form: Form::Linear(self.linear(&options.threads)),
             params,
             training: saved::Training::default(),
@@ -616,7 +651,7 @@ impl Prepared {
         expression: String,
     ) -> Outcome {
         model.training = saved::Training {
-            rows: self.train.len() as u64,
+            rows: self.text.as_ref().map_or(self.train.len(), |text| text.train.symbols().len()) as u64,
             l1: self.penalty.l1,
             l2: self.penalty.l2,
             seed: self.job.seed,
@@ -628,10 +663,14 @@ impl Prepared {
             valid_loss: fitted.valid_loss.filter(|x| x.is_finite()),
         };
         let scored = |data: &Dataset<f64>| Scored::new(self.metric, model.judge(data), &self.answer);
-        let train = model.judge(&self.train).score(self.metric);
-        let valid = self.valid.as_ref().map(scored);
-        let test = self.test.as_ref().map(scored);
-        let test_loss = self.test.as_ref().map(|data| model.mean_loss(data));
+        let of_rows = || Scores {
+            train: model.judge(&self.train).score(self.metric),
+            valid: self.valid.as_ref().map(scored),
+            test: self.test.as_ref().map(scored),
+            test_loss: self.test.as_ref().map(|data| model.mean_loss(data)),
+        };
+        let of_text = self.text.as_ref().and_then(|text| text.scores(&model));
+        let Scores { train, valid, test, test_loss } = of_text.unwrap_or_else(of_rows);
         model.score = test.as_ref().map(|s| saved::Score {
             metric: self.metric.name().into(),
             value: s.score.value,
@@ -693,7 +732,7 @@ fn typed(x: f64) -> String {
 }
 
 /// Rows in a batch: what was asked for, or what suits the optimizer and the number of rows.
-fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Result<BatchSize, JobError> {
+pub(crate) fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Result<BatchSize, JobError> {
     let needs = job.plan.as_ref().map(Plan::needs).unwrap_or_default();
     // A batch of all rows is the full batch.
     let asked = job.batch.map(|batch| if batch.of(rows) == rows { BatchSize::Full } else { batch });
@@ -725,7 +764,7 @@ fn batch_of(job: &Job, rows: usize, notes: &mut Vec<String>) -> Result<BatchSize
 }
 
 /// Rows that give the score are used for nothing else: no file may be two parts.
-fn check_files(job: &Job) -> Result<(), JobError> {
+pub(crate) fn check_files(job: &Job) -> Result<(), JobError> {
     let file = |part: &Part| if let Part::File(file) = part { Some(file.clone()) } else { None };
     let parts =
         [("DATA", Some(job.data.clone())), ("--valid", file(&job.valid)), ("--test", file(&job.test))];
@@ -797,6 +836,10 @@ fn target_note(job: &Job, target: &Target) -> String {
 
 fn metric(job: &Job, classes: &[String]) -> Result<Metric, JobError> {
     let metric = job.metric.unwrap_or(if classes.is_empty() { Metric::R2 } else { Metric::Accuracy });
+    if metric.is_for_text() {
+        let message = format!("the metric {} is for text, and {:?} is a column", metric.name(), job.target);
+        return Err(JobError::Setting(message));
+    }
     if metric.is_for_classes() == classes.is_empty() {
         let (is, has) = if classes.is_empty() { ("classes", "a number") } else { ("numbers", "classes") };
         let message = format!("the metric {} is for {is}, and {:?} is {has}", metric.name(), job.target);

@@ -28,11 +28,13 @@ pub enum Metric {
     Rmse,
     /// mean |y − ŷ|.
     Mae,
+    /// −mean log₂ p(next character) of a text.
+    BitsPerCharacter,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Metric; 8] = [
+    pub const ALL: [Metric; 9] = [
         Metric::Accuracy,
         Metric::BalancedAccuracy,
         Metric::F1,
@@ -41,6 +43,7 @@ impl Metric {
         Metric::R2,
         Metric::Rmse,
         Metric::Mae,
+        Metric::BitsPerCharacter,
     ];
 
     /// The name in flags and documents.
@@ -54,6 +57,7 @@ impl Metric {
             Metric::R2 => "r2",
             Metric::Rmse => "rmse",
             Metric::Mae => "mae",
+            Metric::BitsPerCharacter => "bits_per_character",
         }
     }
 
@@ -68,17 +72,23 @@ impl Metric {
             Metric::R2 => "R²",
             Metric::Rmse => "RMSE",
             Metric::Mae => "MAE",
+            Metric::BitsPerCharacter => "bits per character",
         }
     }
 
     /// Whether a larger value is better.
     pub fn higher_is_better(self) -> bool {
-        !matches!(self, Metric::LogLoss | Metric::Rmse | Metric::Mae)
+        !matches!(self, Metric::LogLoss | Metric::Rmse | Metric::Mae | Metric::BitsPerCharacter)
     }
 
-    /// Whether it is for classes (else for numbers).
+    /// Whether it is for classes.
     pub fn is_for_classes(self) -> bool {
-        !matches!(self, Metric::R2 | Metric::Rmse | Metric::Mae)
+        !self.is_for_text() && !matches!(self, Metric::R2 | Metric::Rmse | Metric::Mae)
+    }
+
+    /// Whether it is for text; what is neither for text nor for classes is for numbers.
+    pub fn is_for_text(self) -> bool {
+        self == Metric::BitsPerCharacter
     }
 
     /// Reads a name.
@@ -194,6 +204,16 @@ pub fn score(metric: Metric, predicted: Predicted<'_>, weight: Option<&[f64]>) -
         value,
         interval: interval.filter(|(a, b)| a.is_finite() && b.is_finite() && value.is_finite()),
     }
+}
+
+/// The mean of the bits of a text's symbols, from the sums and the numbers of symbols of blocks that follow each other. Neighbours
+/// depend on each other, blocks hardly: the interval is that of a mean over blocks, where there are four or more.
+pub(crate) fn bits_per_symbol(blocks: &[(f64, f64)]) -> Score {
+    let m = Moments::of(blocks.len(), |i| blocks[i].1, |i| blocks[i].0 / blocks[i].1);
+    let interval = m.interval().filter(|(a, b)| blocks.len() >= 4 && a.is_finite() && b.is_finite());
+    // A text is never worth less than nothing.
+    let interval = interval.map(|(a, b)| (a.max(0.0), b));
+    Score { metric: Metric::BitsPerCharacter, value: m.mean, interval }
 }
 
 /// Weighted mean, its standard error, and how many rows count.

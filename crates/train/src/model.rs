@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Batch, Objective, Params, Threads};
+use thalweg_data::text::Vocabulary;
 use thalweg_data::{Dataset, Encoder, ImageEncoder, Task};
 use thalweg_models::linear::{Linear, Shape};
 use thalweg_models::losses::Loss;
-use thalweg_models::network::Network;
+use thalweg_models::network::{Input, Network};
 use thalweg_models::saved::{self, Description, FORMAT, Parameters, Saved, SavedError};
 
 use crate::network::image_input;
@@ -15,6 +16,8 @@ use crate::score::Judged;
 
 /// Where the description's encoder says how images become numbers.
 const IMAGES: &str = "images";
+/// Where it says how text becomes numbers.
+const TEXT: &str = "text";
 
 /// A trained model: what turns a table into numbers, and what turns those into predictions.
 #[derive(Debug)]
@@ -23,6 +26,9 @@ pub struct Model {
     pub encoder: Encoder,
     /// Images to numbers, where the rows are images; the encoder then has no columns.
     pub images: Option<ImageEncoder>,
+    /// Symbols of text to numbers, where the model says the next one; such a model has no rows, and neither responds nor judges:
+    /// see [`crate::text`] and [`crate::generate`].
+    pub text: Option<Vocabulary>,
     /// Numbers to scores.
     pub form: Form,
     /// The weights; a network's are numbers of f32.
@@ -112,8 +118,17 @@ fn in_own_units(encoder: &Encoder, out: &mut [f64]) {
     }
 }
 
+/// What a network of text takes: its own context, if that is one that can be trained.
+fn text_input(vocabulary: &Vocabulary, found: &Input) -> Input {
+    let context = match *found {
+        Input::Tokens { context, .. } if context <= crate::text::MOST_CONTEXT => context,
+        _ => 0,
+    };
+    Input::Tokens { vocabulary: vocabulary.len(), context }
+}
+
 /// Parameters in the f32 that they were trained in.
-fn narrowed(params: &Params<f64>) -> Params<f32> {
+pub(crate) fn narrowed(params: &Params<f64>) -> Params<f32> {
     let mut single = Params::zeros(params.layout());
     single.flat_mut().iter_mut().zip(params.flat()).for_each(|(to, &x)| *to = x as f32);
     single
@@ -136,11 +151,24 @@ impl Model {
         }
     }
 
+    /// The parameters in the f32 that a network's are trained in.
+    pub fn narrowed(&self) -> Params<f32> {
+        narrowed(&self.params)
+    }
+
     /// The model expression.
     pub fn expression(&self) -> String {
         match &self.form {
             Form::Linear(linear) => linear.shape().expression(),
             Form::Network(network) => network.spec().to_string(),
+        }
+    }
+
+    /// The symbols of a sequence of text.
+    pub fn context(&self) -> Option<usize> {
+        match self.network().map(Network::input) {
+            Some(&Input::Tokens { context, .. }) => Some(context),
+            _ => None,
         }
     }
 
@@ -259,6 +287,9 @@ impl Model {
         if let (Some(images), Some(object)) = (&self.images, encoder.as_object_mut()) {
             object.insert(IMAGES.into(), serde_json::to_value(images).unwrap_or_default());
         }
+        if let (Some(vocabulary), Some(object)) = (&self.text, encoder.as_object_mut()) {
+            object.insert(TEXT.into(), serde_json::to_value(vocabulary).unwrap_or_default());
+        }
         let description = Description {
             format: FORMAT,
             model: self.expression(),
@@ -299,8 +330,14 @@ impl Model {
         let encoder: Encoder = description.encoder().map_err(|e| wrong(e.to_string()))?;
         let images = description.encoder.get(IMAGES).map(ImageEncoder::deserialize).transpose();
         let images = images.map_err(|e| wrong(e.to_string()))?;
+        let text = description.encoder.get(TEXT).map(Vocabulary::deserialize).transpose();
+        let text = text.map_err(|e| wrong(e.to_string()))?;
         if let Some(network) = description.network().map_err(|e| wrong(e.to_string()))? {
-            let expected = images.as_ref().map_or_else(|| crate::network::table_input(&encoder), image_input);
+            let expected = match (&images, &text) {
+                (Some(images), _) => image_input(images),
+                (None, Some(vocabulary)) => text_input(vocabulary, network.input()),
+                (None, None) => crate::network::table_input(&encoder),
+            };
             if *network.input() != expected || classes_of(&encoder) != description.classes {
                 return Err(wrong("the encoder makes other rows than the model takes".into()));
             }
@@ -310,6 +347,7 @@ impl Model {
             return Ok(Self {
                 encoder,
                 images,
+                text,
                 form: Form::Network(Box::new(network.with_threads(threads.clone()))),
                 params: saved.parameters.to_f64(),
                 training: description.training.clone(),
@@ -324,6 +362,7 @@ impl Model {
         Ok(Self {
             encoder,
             images: None,
+            text: None,
             form: Form::Linear(Linear::new(shape, loss, threads.clone())),
             params: saved.parameters.to_f64(),
             training: description.training.clone(),

@@ -38,7 +38,7 @@ impl Judged {
 
     /// The metrics that fit the task, in the order of [`Metric::ALL`], those without a value left out.
     pub fn scores(&self) -> Vec<Score> {
-        let fits = |m: &Metric| m.is_for_classes() == (self.classes > 0);
+        let fits = |m: &Metric| !m.is_for_text() && m.is_for_classes() == (self.classes > 0);
         Metric::ALL.into_iter().filter(fits).map(|m| self.score(m)).filter(|s| s.value.is_finite()).collect()
     }
 
@@ -70,7 +70,7 @@ impl Judged {
 pub struct Scored {
     /// The score that was asked for.
     pub score: Score,
-    /// What the majority class, or the mean, gets by the same metric; NaN where the metric says nothing of it.
+    /// What the majority class, or the mean, or of text the n-gram, gets by the same metric; NaN where the metric says nothing of it.
     pub baseline: f64,
     /// Every metric that fits the task.
     pub all: Vec<Score>,

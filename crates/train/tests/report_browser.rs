@@ -403,6 +403,8 @@ fn the_report_of_a_fit_draws_what_the_run_did() {
         seed: 0,
         loss: None,
         model: None,
+        freeze: None,
+        context: None,
         intercept: true,
         l1: 0.0,
         l2: None,

@@ -1,53 +1,32 @@
 //! `batch_norm`: channels of mean 0 and variance 1, and the moments of channels.
 
+use thalweg_core::isa;
+
 use crate::op::{Backward, Forward, Inputs, Op};
 use crate::pool::Block;
 use crate::shape::{Shape, misfit};
-use crate::{Number, Tape, Var, parallel, sums};
+use crate::{Number, Tape, Var, parallel};
 
-/// `x [n, c, ..] → [2, c]`: mean and variance (divided by the count) of each channel. Without a gradient.
+/// Numbers of a block of rows, which stays in the first cache while it is read twice.
+const BLOCK: usize = 4096;
+
+/// Rows of a block of `c` channels.
+fn block_rows(c: usize) -> usize {
+    (BLOCK / c.max(1)).clamp(8, 256)
+}
+
+/// `x [rows, c] → [2, c]`: mean and variance (divided by the count) of each channel. Without a gradient.
+///
+/// One pass over memory: mean and squares of blocks of rows, joined in order (Chan, Golub & LeVeque 1983,
+/// <https://doi.org/10.1080/00031305.1983.10483115>).
 #[derive(Clone, Copy, Debug)]
 struct ChannelMoments;
 
-/// `[n, c, s]` of `x [n, c, ..]`.
+/// `[rows, c]` of `x`.
 #[track_caller]
-fn sizes(name: &str, x: Shape) -> [usize; 3] {
-    assert!(x.len() >= 2 && x.count() > 0, "{name}: {x} is not a batch of channels [n, c, ..]");
-    [x[0], x[1], x[2..].iter().product()]
-}
-
-/// `to[c, k] ← Σ f(c, row, place)ₖ` over rows and places of each channel, in one order.
-#[inline(always)]
-fn over_channels<N: Number>(
-    threads: &thalweg_core::Threads,
-    [n, c, s]: [usize; 3],
-    to: &mut [N],
-    f: impl Fn(usize, usize) -> [N; 2] + Sync,
-) {
-    parallel::rows(
-        threads,
-        to,
-        2,
-        4 * n * s,
-        #[inline(always)]
-        |at, to| {
-            to.fill(N::zero());
-            let channels = to.len() / 2;
-            for i in 0..n {
-                for (k, to) in to.chunks_exact_mut(2).enumerate().take(channels) {
-                    let start = (i * c + at + k) * s;
-                    if s == 1 {
-                        let [a, b] = f(at + k, start);
-                        to[0] = to[0] + a;
-                        to[1] = to[1] + b;
-                    } else {
-                        to[0] = to[0] + sums::sum_of(s, |j| f(at + k, start + j)[0]);
-                        to[1] = to[1] + sums::sum_of(s, |j| f(at + k, start + j)[1]);
-                    }
-                }
-            }
-        },
-    );
+fn sizes(name: &str, x: Shape) -> [usize; 2] {
+    assert!(x.len() == 2 && x.count() > 0, "{name}: {x} is not rows of channels [rows, c]");
+    [x[0], x[1]]
 }
 
 impl<N: Number> Op<N> for ChannelMoments {
@@ -58,47 +37,105 @@ impl<N: Number> Op<N> for ChannelMoments {
         [2, sizes("channel_moments", x.shape(0))[1]].into()
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let (x, all) = (f.x(0), sizes("channel_moments", f.shape(0)));
-        let [n, c, s] = all;
-        let share = N::from_f64(1.0 / (n * s) as f64);
-        let mut sums = f.take(2 * c);
-        over_channels(
+        let (x, [rows, c]) = (f.x(0), sizes("channel_moments", f.shape(0)));
+        let each = block_rows(c);
+        let mut parts = f.take(rows.div_ceil(each) * 2 * c);
+        parallel::rows(
             f.work.threads,
-            all,
-            &mut sums,
+            &mut parts,
+            2 * c,
+            4 * c * each,
             #[inline(always)]
-            |_, i| [x[i], N::zero()],
+            |at, parts| {
+                let blocks = x.chunks(each * c).skip(at);
+                for (part, block) in parts.chunks_exact_mut(2 * c).zip(blocks) {
+                    let (mean, squares) = part.split_at_mut(c);
+                    part_moments(block, mean, squares);
+                }
+            },
         );
-        let (means, variances) = y.split_at_mut(c);
-        for (m, sum) in means.iter_mut().zip(sums.chunks_exact(2)) {
-            *m = sum[0] * share;
-        }
-        over_channels(
-            f.work.threads,
-            all,
-            &mut sums,
+        let (mean, squares) = y.split_at_mut(c);
+        isa::run(
             #[inline(always)]
-            |k, i| [(x[i] - means[k]) * (x[i] - means[k]), N::zero()],
+            || {
+                let mut seen = 0;
+                for (nth, part) in parts.chunks_exact(2 * c).enumerate() {
+                    let new = each.min(rows - nth * each);
+                    let all = (seen + new) as f64;
+                    let share = N::from_f64(new as f64 / all);
+                    let between = N::from_f64(seen as f64 * new as f64 / all);
+                    let (m, s) = part.split_at(c);
+                    for k in 0..c {
+                        if nth == 0 {
+                            (mean[k], squares[k]) = (m[k], s[k]);
+                            continue;
+                        }
+                        let apart = m[k] - mean[k];
+                        mean[k] = mean[k] + apart * share;
+                        squares[k] = squares[k] + (s[k] + apart * apart * between);
+                    }
+                    seen += new;
+                }
+                let share = N::from_f64(1.0 / rows as f64);
+                squares.iter_mut().for_each(|s| *s = *s * share);
+            },
         );
-        for (v, sum) in variances.iter_mut().zip(sums.chunks_exact(2)) {
-            *v = sum[0] * share;
-        }
-        f.give(sums);
+        f.give(parts);
     }
     fn backward(&self, _: &mut Backward<'_, N>, _: &mut Block<N>) {
         unreachable!("channel moments are only computed where nothing is recorded")
     }
 }
 
-/// `x [n, c, ..], moments [2, c], γ [c], β [c] → [n, c, ..]`: `r = 1/√(var + ε)`, `x̂ = (x − mean)·r`, `y = γ·x̂ + β` per channel.
-/// Backward: `dγ += Σ dy∘x̂`, `dβ += Σ dy`; `dx += γr·(dy − mean dy − x̂·mean(dy∘x̂))` when the moments are those of `x` itself, else
-/// `dx += γr·dy`; sums over rows and places.
+/// Mean and Σ (x − mean)² of each channel over a block of rows.
+#[inline(always)]
+fn part_moments<N: Number>(block: &[N], mean: &mut [N], squares: &mut [N]) {
+    let c = mean.len();
+    mean.fill(N::zero());
+    squares.fill(N::zero());
+    for x in block.chunks_exact(c) {
+        mean.iter_mut().zip(x).for_each(|(m, &x)| *m = *m + x);
+    }
+    let share = N::from_f64(c as f64 / block.len() as f64);
+    mean.iter_mut().for_each(|m| *m = *m * share);
+    for x in block.chunks_exact(c) {
+        for ((s, &m), &x) in squares.iter_mut().zip(&*mean).zip(x) {
+            *s = *s + (x - m) * (x - m);
+        }
+    }
+}
+
+/// `x [rows, c], moments [2, c], γ [c], β [c] → [rows, c]`: `r = 1/√(var + ε)`, `x̂ = (x − mean)·r`, `y = γ·x̂ + β` per channel, of which
+/// the relu if asked for. Backward: `dγ += Σ dy∘x̂`, `dβ += Σ dy`; `dx += γr·(dy − mean dy − x̂·mean(dy∘x̂))` when the moments are those of
+/// `x` itself, else `dx += γr·dy`; sums over rows.
 #[derive(Clone, Copy, Debug)]
 struct BatchNorm {
     eps: f64,
     own: bool,
+    relu: bool,
     gamma: Option<usize>,
     beta: Option<usize>,
+}
+
+impl BatchNorm {
+    /// `mean`, `r`, `γ·r` and `β` of each channel, behind each other.
+    fn channels<N: Number>(&self, x: &Inputs<'_, N>, to: &mut [N]) {
+        let c = to.len() / 4;
+        let (means, variances) = x.x(1).split_at(c);
+        for k in 0..c {
+            let r = N::one() / (variances[k] + N::from_f64(self.eps)).sqrt();
+            to[k] = means[k];
+            to[c + k] = r;
+            to[2 * c + k] = self.gamma.map_or(r, |i| x.x(i)[k] * r);
+            to[3 * c + k] = self.beta.map_or(N::zero(), |i| x.x(i)[k]);
+        }
+    }
+}
+
+/// The gradient behind the relu: 0 where it cut.
+#[inline(always)]
+fn passed<N: Number>(relu: bool, z: N, dy: N) -> N {
+    if relu { N::select(N::zero().lt(z), dy, N::zero()) } else { dy }
 }
 
 impl<N: Number> Op<N> for BatchNorm {
@@ -106,7 +143,7 @@ impl<N: Number> Op<N> for BatchNorm {
         "batch_norm"
     }
     fn shape(&self, x: &Inputs<'_, N>) -> Shape {
-        let [_, c, _] = sizes("batch_norm", x.shape(0));
+        let [_, c] = sizes("batch_norm", x.shape(0));
         if x.shape(1)[..] != [2, c] {
             misfit("batch_norm", x.shape(0), x.shape(1), "moments [2, c] of channels");
         }
@@ -118,121 +155,160 @@ impl<N: Number> Op<N> for BatchNorm {
         x.shape(0)
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let [_, c, s] = sizes("batch_norm", f.shape(0));
-        let (x, (means, variances)) = (f.x(0), f.x(1).split_at(c));
-        let (gamma, beta) = (self.gamma.map(|i| f.x(i)), self.beta.map(|i| f.x(i)));
-        // y = a·x + b with two numbers a channel: (x − mean)·(γr) + β.
-        let mut scales = f.take(c);
-        for (k, scale) in scales.iter_mut().enumerate() {
-            let r = N::one() / (variances[k] + N::from_f64(self.eps)).sqrt();
-            *scale = gamma.map_or(r, |g| g[k] * r);
-        }
-        let scale: &[N] = &scales;
+        let [_, c] = sizes("batch_norm", f.shape(0));
+        let (x, relu) = (f.x(0), self.relu);
+        let mut channels = f.take(4 * c);
+        self.channels(f, &mut channels);
+        let of: &[N] = &channels;
         parallel::rows(
             f.work.threads,
             y,
-            c * s,
-            3 * c * s,
+            c,
+            3 * c,
             #[inline(always)]
             |at, y| {
-                for (y, x) in y.chunks_exact_mut(c * s).zip(x[at * c * s..].chunks_exact(c * s)) {
-                    if s == 1 {
-                        for k in 0..c {
-                            y[k] = (x[k] - means[k]) * scale[k] + beta.map_or(N::zero(), |b| b[k]);
-                        }
-                        continue;
-                    }
-                    for (k, (y, x)) in y.chunks_exact_mut(s).zip(x.chunks_exact(s)).enumerate() {
-                        let (m, a, b) = (means[k], scale[k], beta.map_or(N::zero(), |b| b[k]));
-                        for (y, &x) in y.iter_mut().zip(x) {
-                            *y = (x - m) * a + b;
-                        }
+                let (mean, rest) = of.split_at(c);
+                let (scale, shift) = rest[c..].split_at(c);
+                for (y, x) in y.chunks_exact_mut(c).zip(x[at * c..].chunks_exact(c)) {
+                    for k in 0..c {
+                        let z = (x[k] - mean[k]) * scale[k] + shift[k];
+                        y[k] = if relu { N::select(z.lt(N::zero()), N::zero(), z) } else { z };
                     }
                 }
             },
         );
-        f.give(scales);
+        f.give(channels);
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        let all = sizes("batch_norm", b.shape(0));
-        let [n, c, s] = all;
-        let (x, (means, variances), threads) = (b.x(0), b.x(1).split_at(c), b.work.threads);
-        let gamma = self.gamma.map(|i| b.x(i));
-        let mut scales = b.take(c);
-        for (r, &v) in scales.iter_mut().zip(variances) {
-            *r = N::one() / (v + N::from_f64(self.eps)).sqrt();
-        }
-        // Σ dy∘x̂ and Σ dy of each channel.
-        let mut sums = b.take(2 * c);
+        let [rows, c] = sizes("batch_norm", b.shape(0));
+        let (x, threads, relu) = (b.x(0), b.work.threads, self.relu);
+        let mut channels = b.take(4 * c);
+        self.channels(b, &mut channels);
+        let of: &[N] = &channels;
+        let (mean, rest) = of.split_at(c);
+        let (r, rest) = rest.split_at(c);
+        let (scale, shift) = rest.split_at(c);
+        // Σ dy∘x̂ and Σ dy of each channel: blocks of rows, joined in order.
+        let each = block_rows(c);
+        let mut parts = b.take(rows.div_ceil(each) * 2 * c);
         {
-            let (dy, scales): (&[N], &[N]) = (dy, &scales);
-            over_channels(
-                threads,
-                all,
-                &mut sums,
-                #[inline(always)]
-                |k, i| [dy[i] * ((x[i] - means[k]) * scales[k]), dy[i]],
-            );
-        }
-        for (k, i) in [self.gamma, self.beta].into_iter().enumerate() {
-            if let Some(slot) = i.and_then(|i| b.grad(i)) {
-                let pairs = slot.zeroed().iter_mut().zip(sums.chunks_exact(2));
-                for (dx, sum) in pairs {
-                    *dx = *dx + sum[k];
-                }
-            }
-        }
-        if b.wants(0) {
-            let share = N::from_f64(if self.own { 1.0 / (n * s) as f64 } else { 0.0 });
-            let (sums, scales): (&[N], &[N]) = (&sums, &scales);
+            let dy: &[N] = dy;
             parallel::rows(
                 threads,
-                dy,
-                s,
-                6 * s,
+                &mut parts,
+                2 * c,
+                6 * c * each,
                 #[inline(always)]
-                |at, dy| {
-                    for (i, dy) in dy.chunks_exact_mut(s).enumerate() {
-                        let k = (at + i) % c;
-                        let (m, r) = (means[k], scales[k]);
-                        let g = gamma.map_or(r, |g| g[k] * r);
-                        let (along, middle) = (sums[2 * k] * share, sums[2 * k + 1] * share);
-                        for (dy, &x) in dy.iter_mut().zip(&x[(at + i) * s..]) {
-                            *dy = g * ((*dy - middle) - (x - m) * r * along);
+                |at, parts| {
+                    let blocks = x.chunks(each * c).zip(dy.chunks(each * c)).skip(at);
+                    for (part, (x, dy)) in parts.chunks_exact_mut(2 * c).zip(blocks) {
+                        part.fill(N::zero());
+                        let (along, sum) = part.split_at_mut(c);
+                        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+                            for k in 0..c {
+                                let dy = passed(relu, (x[k] - mean[k]) * scale[k] + shift[k], dy[k]);
+                                along[k] = along[k] + dy * ((x[k] - mean[k]) * r[k]);
+                                sum[k] = sum[k] + dy;
+                            }
                         }
                     }
                 },
             );
         }
-        b.give(sums);
-        b.give(scales);
+        let (sums, others) = parts.split_at_mut(2 * c);
+        isa::run(
+            #[inline(always)]
+            || {
+                for part in others.chunks_exact(2 * c) {
+                    sums.iter_mut().zip(part).for_each(|(sum, &x)| *sum = *sum + x);
+                }
+            },
+        );
+        let (along, sum) = sums.split_at_mut(c);
+        for (i, sums) in [(self.gamma, &*along), (self.beta, &*sum)] {
+            if let Some(slot) = i.and_then(|i| b.grad(i)) {
+                slot.add(sums);
+            }
+        }
+        if b.wants(0) {
+            let share = N::from_f64(if self.own { 1.0 / rows as f64 } else { 0.0 });
+            along.iter_mut().chain(&mut *sum).for_each(|x| *x = *x * share);
+            let (along, middle) = (&*along, &*sum);
+            parallel::rows(
+                threads,
+                dy,
+                c,
+                6 * c,
+                #[inline(always)]
+                |at, dy| {
+                    for (dy, x) in dy.chunks_exact_mut(c).zip(x[at * c..].chunks_exact(c)) {
+                        for k in 0..c {
+                            let own = passed(relu, (x[k] - mean[k]) * scale[k] + shift[k], dy[k]);
+                            dy[k] = scale[k] * ((own - middle[k]) - (x[k] - mean[k]) * r[k] * along[k]);
+                        }
+                    }
+                },
+            );
+        }
+        b.give(parts);
+        b.give(channels);
         b.pass(0, dy);
     }
 }
 
 impl<N: Number> Tape<'_, N> {
-    /// Mean and variance (divided by the count) of each channel of `x [n, c, ..]`, over rows and places: `[2, c]`, a constant.
+    /// Mean and variance (divided by the count) of each channel of `x [rows, c]` or `[n, c, ..]`: `[2, c]`, a constant.
     ///
     /// # Panics
     /// When `x` has fewer than two axes or no numbers.
     #[track_caller]
     pub fn channel_moments(&mut self, x: Var) -> Var {
-        self.no_grad(|tape| tape.apply(ChannelMoments, &[x]))
+        self.no_grad(|tape| {
+            let (x, _) = tape.channel_rows_last(x);
+            let shape = tape.shape(x);
+            let x = tape.reshape(x, [shape.rows(), shape.last_size()]);
+            tape.apply(ChannelMoments, &[x])
+        })
     }
-    /// `γ·(x − mean)/√(var + ε) + β` for each channel of `x [n, c, ..]`, with the channels' own moments: for training. Ioffe & Szegedy
-    /// 2015, <https://arxiv.org/abs/1502.03167>. The second result is the [moments](Tape::channel_moments), from which the caller keeps
-    /// running ones (PyTorch multiplies the variance by m/(m − 1) for that, m the numbers of a channel).
+    /// `γ·(x − mean)/√(var + ε) + β` for each channel of `x [rows, c]` or `[n, c, ..]`, with the channels' own moments: for training.
+    /// Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>. The second result is the [moments](Tape::channel_moments), from which the
+    /// caller keeps running ones (PyTorch multiplies the variance by m/(m − 1) for that, m the numbers of a channel).
     ///
     /// # Panics
     /// When the shapes do not fit.
     #[track_caller]
     pub fn batch_norm(&mut self, x: Var, gamma: Option<Var>, beta: Option<Var>, eps: f64) -> [Var; 2] {
-        let moments = self.channel_moments(x);
+        let (x, shape) = self.channel_rows_last(x);
+        let [y, moments] = self.batch_norm_last(x, gamma, beta, eps, false);
+        [self.channel_rows_back(y, shape), moments]
+    }
+    /// The same with channels last, `x [.., c]`; with `relu`, numbers below 0 become 0 in the same pass over memory.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn batch_norm_last(
+        &mut self,
+        x: Var,
+        gamma: Option<Var>,
+        beta: Option<Var>,
+        eps: f64,
+        relu: bool,
+    ) -> [Var; 2] {
+        let shape = self.shape(x);
+        let x = self.reshape(x, [shape.rows(), shape.last_size()]);
+        let moments = self.no_grad(|tape| tape.apply(ChannelMoments, &[x]));
         // Kept, so that the caller may read them after the backward pass.
         self.keep(moments);
-        [self.normalise(x, moments, true, gamma, beta, eps), moments]
+        let y = self.normalise(
+            x,
+            moments,
+            BatchNorm { eps, own: true, relu, gamma: None, beta: None },
+            [gamma, beta],
+        );
+        [self.reshape(y, shape), moments]
     }
-    /// The same with moments `[2, c]` that were found before: for evaluation.
+    /// As [`Tape::batch_norm`] with moments `[2, c]` that were found before: for evaluation.
     ///
     /// # Panics
     /// When the shapes do not fit.
@@ -245,25 +321,65 @@ impl<N: Number> Tape<'_, N> {
         beta: Option<Var>,
         eps: f64,
     ) -> Var {
-        let moments = self.detach(moments);
-        self.normalise(x, moments, false, gamma, beta, eps)
+        let (x, shape) = self.channel_rows_last(x);
+        let y = self.batch_norm_last_with(x, moments, gamma, beta, eps, false);
+        self.channel_rows_back(y, shape)
     }
-
-    fn normalise(
+    /// The same with channels last, `x [.., c]`.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn batch_norm_last_with(
         &mut self,
         x: Var,
-        m: Var,
-        own: bool,
+        moments: Var,
         gamma: Option<Var>,
         beta: Option<Var>,
         eps: f64,
+        relu: bool,
     ) -> Var {
-        let op = |gamma, beta| BatchNorm { eps, own, gamma, beta };
+        let shape = self.shape(x);
+        let x = self.reshape(x, [shape.rows(), shape.last_size()]);
+        let moments = self.detach(moments);
+        let y = self.normalise(
+            x,
+            moments,
+            BatchNorm { eps, own: false, relu, gamma: None, beta: None },
+            [gamma, beta],
+        );
+        self.reshape(y, shape)
+    }
+
+    /// `x [n, c, ..]` with its channels last, and the shape it had in the middle if it had to be turned.
+    #[track_caller]
+    fn channel_rows_last(&mut self, x: Var) -> (Var, Option<Shape>) {
+        let shape = self.shape(x);
+        assert!(shape.len() >= 2, "batch_norm: {shape} is not a batch of channels [n, c, ..]");
+        if shape.len() == 2 {
+            return (x, None);
+        }
+        let x = self.reshape(x, [shape[0], shape[1], shape[2..].iter().product()]);
+        (self.permute(x, &[0, 2, 1]), Some(shape))
+    }
+    fn channel_rows_back(&mut self, y: Var, shape: Option<Shape>) -> Var {
+        match shape {
+            Some(shape) => {
+                let y = self.permute(y, &[0, 2, 1]);
+                self.reshape(y, shape)
+            }
+            None => y,
+        }
+    }
+
+    fn normalise(&mut self, x: Var, m: Var, op: BatchNorm, [gamma, beta]: [Option<Var>; 2]) -> Var {
         match (gamma, beta) {
-            (None, None) => self.apply(op(None, None), &[x, m]),
-            (Some(g), None) => self.apply(op(Some(2), None), &[x, m, g]),
-            (None, Some(b)) => self.apply(op(None, Some(2)), &[x, m, b]),
-            (Some(g), Some(b)) => self.apply(op(Some(2), Some(3)), &[x, m, g, b]),
+            (None, None) => self.apply(op, &[x, m]),
+            (Some(g), None) => self.apply(BatchNorm { gamma: Some(2), ..op }, &[x, m, g]),
+            (None, Some(b)) => self.apply(BatchNorm { beta: Some(2), ..op }, &[x, m, b]),
+            (Some(g), Some(b)) => {
+                self.apply(BatchNorm { gamma: Some(2), beta: Some(3), ..op }, &[x, m, g, b])
+            }
         }
     }
 }
@@ -277,6 +393,9 @@ mod tests {
         check!([[5, 3], [3], [3]], |t, x| t.batch_norm(x[0], Some(x[1]), Some(x[2]), 1e-5)[0]);
         check!([[3, 2, 3, 2], [2], [2]], |t, x| t.batch_norm(x[0], Some(x[1]), Some(x[2]), 1e-5)[0]);
         check!([[3, 2, 5]], |t, x| t.batch_norm(x[0], None, None, 1e-2)[0]);
+        // More rows than a block, and the relu.
+        check!([[270, 2], [2], [2]], |t, x| t.batch_norm_last(x[0], Some(x[1]), Some(x[2]), 1e-5, true)[0]);
+        check!([[2, 2, 2, 3], [3]], |t, x| t.batch_norm_last(x[0], None, Some(x[1]), 1e-5, true)[0]);
         check!([[3, 2, 5], [2], [2]], |t, x| {
             let moments = some(t, [2, 2]);
             t.batch_norm_with(x[0], moments, Some(x[1]), Some(x[2]), 1e-5)

@@ -2,7 +2,7 @@
 
 use thalweg_core::Threads;
 
-use crate::elementwise::{Function, apply, times_slope};
+use crate::elementwise::{Function, apply, apply_both, times, times_slope};
 use crate::number::{View, ViewMut};
 use crate::op::{Backward, Forward, Inputs, Op};
 use crate::ops::elu::Elu;
@@ -71,8 +71,39 @@ impl Activation {
             Activation::LeakyRelu(a) => apply(threads, LeakyRelu { a }, y),
         }
     }
+    /// `y ← f(y)` but for relu, which the product has done; saves the slopes as number 0 where a backward pass needs them.
+    pub(crate) fn finish<N: Number>(self, f: &mut Forward<'_, N>, y: &mut [N]) {
+        if self == Activation::Relu {
+            return;
+        }
+        if f.recording && !self.uses_result() {
+            let mut slope = f.take(y.len());
+            self.apply_both(f.work.threads, y, &mut slope);
+            f.save(0, slope);
+        } else {
+            self.apply(f.work.threads, y);
+        }
+    }
+    /// `slope ← f′(y)`, then `y ← f(y)`: for functions whose slope is not worked out from the result.
+    pub(crate) fn apply_both<N: Number>(self, threads: &Threads, y: &mut [N], slope: &mut [N]) {
+        match self {
+            Activation::Identity => {}
+            Activation::Relu => apply_both(threads, Relu, y, slope),
+            Activation::Gelu => apply_both(threads, Gelu, y, slope),
+            Activation::Silu => apply_both(threads, Silu, y, slope),
+            Activation::Tanh => apply_both(threads, Tanh, y, slope),
+            Activation::Sigmoid => apply_both(threads, Sigmoid, y, slope),
+            Activation::Softplus => apply_both(threads, Softplus, y, slope),
+            Activation::Elu(a) => apply_both(threads, Elu { a }, y, slope),
+            Activation::LeakyRelu(a) => apply_both(threads, LeakyRelu { a }, y, slope),
+        }
+    }
+    /// `dy ← dy·f′`, from the result where that suffices, else from the slopes that [`Activation::apply_both`] saved.
+    pub(crate) fn times_saved<N: Number>(self, threads: &Threads, saved: &[N], dy: &mut [N]) {
+        if self.uses_result() { self.times_slope(threads, saved, dy) } else { times(threads, saved, dy) }
+    }
     /// `dy ← dy·f′`, from the result or the input.
-    pub(crate) fn times_slope<N: Number>(self, threads: &Threads, saved: &[N], dy: &mut [N]) {
+    fn times_slope<N: Number>(self, threads: &Threads, saved: &[N], dy: &mut [N]) {
         match self {
             Activation::Identity => {}
             Activation::Relu => times_slope(threads, Relu, saved, dy),
@@ -88,7 +119,7 @@ impl Activation {
 }
 
 /// `x [.., in], w [out, in], b [out] → [.., out]`:  `z = x·wᵀ + b`, `y = f(z)`.
-/// Backward: `dz = f′(z)∘dy`, `dx += dz·w`, `dw += dzᵀ·x`, `db += Σ dz` over the rows. Saved: z, where f′ needs it.
+/// Backward: `dz = f′(z)∘dy`, `dx += dz·w`, `dw += dzᵀ·x`, `db += Σ dz` over the rows. Saved: f′(z), where it does not follow from y.
 #[derive(Clone, Copy, Debug)]
 struct Dense {
     activation: Activation,
@@ -113,22 +144,10 @@ impl<N: Number> Op<N> for Dense {
         let (x, w) = (f.x(0), f.x(1));
         let [out, input] = [f.shape(1)[0], f.shape(1)[1]];
         let n = f.shape(0).rows();
-        let mut beta = N::zero();
-        if self.bias && out > 0 {
-            let b = f.x(2);
-            for y in y.chunks_exact_mut(out) {
-                y.copy_from_slice(b);
-            }
-            beta = N::one();
-        }
-        let c = ViewMut::new(y, n, out);
-        f.work.product(N::one(), View::new(x, n, input), View::new(w, out, input).t(), beta, c);
-        if f.recording && !self.activation.uses_result() {
-            let mut z = f.take(y.len());
-            z.copy_from_slice(y);
-            f.save(0, z);
-        }
-        self.activation.apply(f.work.threads, y);
+        let (bias, relu) = (self.bias.then(|| f.x(2)), self.activation == Activation::Relu);
+        f.work.count(n * out * input);
+        N::dense(f.work.threads, View::new(x, n, input), View::new(w, out, input).t(), bias, relu, y);
+        self.activation.finish(f, y);
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
         let (work, x, w) = (b.work, b.x(0), b.x(1));
@@ -136,7 +155,7 @@ impl<N: Number> Op<N> for Dense {
         let n = b.shape(0).rows();
         if self.activation != Activation::Identity {
             let saved = if self.activation.uses_result() { b.y() } else { b.saved(0) };
-            self.activation.times_slope(work.threads, saved, dy);
+            self.activation.times_saved(work.threads, saved, dy);
         }
         if self.bias {
             sums::columns(b, 2, dy, out);

@@ -12,10 +12,11 @@ const BLOCK: usize = 1024;
 
 /// `y = m∘x` with m = 1/(1 − p) or, with probability p, 0; backward `dx += m∘dy`. Saved: m.
 #[derive(Clone, Copy, Debug)]
-struct Dropout {
-    p: f64,
-    seed: u64,
-    draw: u64,
+pub(crate) struct Dropout {
+    pub p: f64,
+    pub seed: u64,
+    /// The number of the call.
+    pub draw: u64,
 }
 
 impl<N: Number> Op<N> for Dropout {

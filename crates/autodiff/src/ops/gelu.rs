@@ -29,6 +29,13 @@ impl Function for Gelu {
         let density = (-(x * x) * N::from_f64(0.5)).exp() * N::from_f64(FRAC_1_SQRT_2PI);
         half_erf(x) + x * density
     }
+    #[inline(always)]
+    fn both<N: Number>(self, x: N) -> (N, N) {
+        // One exponential for both: erf(x/√2) is made of e^(−x²/2), and so is the density.
+        let (erf, exp) = (x * N::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf_and_exp();
+        let below = (erf + N::one()) * N::from_f64(0.5);
+        (below * x, below + x * (exp * N::from_f64(FRAC_1_SQRT_2PI)))
+    }
 }
 
 impl<N: Number> Tape<'_, N> {

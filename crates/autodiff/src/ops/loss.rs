@@ -123,7 +123,8 @@ impl<N: Number> Tape<'_, N> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Tape, Workspace};
+    use crate::ops::mse::Mse;
+    use crate::{CrossEntropy, Tape, Var, Workspace};
     use thalweg_core::{Layout, Threads};
 
     fn with_tape(f: impl FnOnce(&mut Tape<'_, f64>)) {
@@ -157,5 +158,87 @@ mod tests {
             let loss = t.mse(a, b, Some(w));
             assert_eq!(t.value(loss), [0.5 * (2.0 * (9.0 + 16.0) + 25.0 + 36.0)]);
         });
+    }
+
+    type Made = fn(&mut Tape<'_, f64>, [Var; 3]) -> Var;
+
+    /// Every loss of the tape, called with a prediction, a target and weights.
+    const LOSSES: [(&str, Made); 14] = [
+        ("loss", |t, [a, b, w]| t.loss(Mse, a, b, Some(w))),
+        ("mse", |t, [a, b, w]| t.mse(a, b, Some(w))),
+        ("l1", |t, [a, b, w]| t.l1(a, b, Some(w))),
+        ("huber", |t, [a, b, w]| t.huber(a, b, 1.0, Some(w))),
+        ("quantile", |t, [a, b, w]| t.quantile(a, b, 0.5, Some(w))),
+        ("bce_with_logits", |t, [a, b, w]| t.bce_with_logits(a, b, Some(w))),
+        ("poisson", |t, [a, b, w]| t.poisson(a, b, Some(w))),
+        ("hinge", |t, [a, b, w]| t.hinge(a, b, Some(w))),
+        ("kl_divergence", |t, [a, b, w]| t.kl_divergence(a, b, Some(w))),
+        ("cosine_loss", |t, [a, b, w]| t.cosine_loss(a, b, Some(w))),
+        ("triplet", |t, [a, b, w]| t.triplet(a, b, b, 1.0, Some(w))),
+        ("triplet", |t, [a, b, w]| t.triplet(a, a, b, 1.0, Some(w))),
+        ("contrastive", |t, [a, b, w]| t.contrastive(a, b, w, 1.0, None)),
+        ("softmax_cross_entropy", |t, [a, b, w]| {
+            let labels =
+                vec![0; t.shape(b)[0] * t.shape(b)[1..].iter().product::<usize>() / t.shape(a).last_size()];
+            t.softmax_cross_entropy(a, &labels, CrossEntropy { weights: Some(w), ..CrossEntropy::default() })
+        }),
+    ];
+
+    #[test]
+    fn every_loss_refuses_other_shapes_and_weights_and_broadcasts_nothing() {
+        let refusal = |make: Made, shapes: [&[usize]; 3]| {
+            let made = std::panic::catch_unwind(|| {
+                with_tape(|t| {
+                    let x = shapes.map(|shape| t.full(0.5, shape));
+                    let loss = make(t, x);
+                    assert_eq!(t.shape(loss).count(), 1);
+                });
+            });
+            made.err().map(|cause| cause.downcast_ref::<String>().cloned().unwrap_or_default())
+        };
+        for (name, make) in LOSSES {
+            assert_eq!(refusal(make, [&[3, 2], &[3, 2], &[3]]), None, "{name}");
+            // A column against rows, a row against a column, one number against all, sizes swapped; weights for columns, as a column,
+            // for one row more, one for all.
+            let wrong: [[&[usize]; 3]; 8] = [
+                [&[3, 1], &[3], &[3]],
+                [&[3, 3], &[3, 1], &[3]],
+                [&[3, 2], &[1], &[3]],
+                [&[3, 2], &[2, 3], &[3]],
+                [&[3, 2], &[3, 2], &[2]],
+                [&[3, 2], &[3, 2], &[3, 1]],
+                [&[3, 2], &[3, 2], &[4]],
+                [&[3, 2], &[3, 2], &[1]],
+            ];
+            for shapes in wrong {
+                // Labels have no shape but their number.
+                let labels = name == "softmax_cross_entropy"
+                    && shapes[1].iter().product::<usize>() == shapes[0].iter().product();
+                if labels && shapes[2] == [3] {
+                    continue;
+                }
+                let refused = refusal(make, shapes);
+                assert!(
+                    refused.as_ref().is_some_and(|m| m.contains(" do not fit: ")),
+                    "{name} {shapes:?}: {refused:?}"
+                );
+            }
+        }
+    }
+
+    /// A new loss takes its place in `LOSSES`.
+    #[test]
+    fn every_loss_is_in_the_list() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for method in text.split("    pub fn ").skip(1) {
+                let (head, _) = method.split_once('{').unwrap_or_default();
+                let name = head.split(['(', '<']).next().unwrap_or_default();
+                let takes = head.contains("weights: Option<Var>") || head.contains("options: CrossEntropy");
+                let known = LOSSES.iter().any(|(known, _)| *known == name) || name == "weighted_sum";
+                assert!(known || !takes, "{name}");
+            }
+        }
     }
 }

@@ -1,25 +1,26 @@
-//! `max_axis`: the largest along an axis.
+//! `max_axis`: the largest along an axis; the operation behind `min_axis` too.
 
 use crate::op::{Backward, Codes, Forward, Inputs, Op};
 use crate::pool::Block;
 use crate::shape::Shape;
 use crate::{Number, Tape, Var};
 
-/// `[outer, k, inner] → [outer, inner]`: the largest along the axis, NaN if any is; backward adds `dy` to the first largest.
+/// `[outer, k, inner] → [outer, inner]`: the largest (or smallest) along the axis, NaN if any is; backward adds `dy` to the first of
+/// them.
 #[derive(Clone, Copy, Debug)]
-struct Max {
-    axis: usize,
-    places: Codes,
+pub(super) struct Extreme {
+    pub axis: usize,
+    pub largest: bool,
+    pub places: Codes,
 }
 
-impl<N: Number> Op<N> for Max {
+impl<N: Number> Op<N> for Extreme {
     fn name(&self) -> &'static str {
-        "max_axis"
+        if self.largest { "max_axis" } else { "min_axis" }
     }
     fn shape(&self, x: &Inputs<'_, N>) -> Shape {
         let shape = x.shape(0);
-        let fits = self.axis < shape.len() && shape[self.axis] > 0;
-        assert!(fits, "max_axis: {shape} has no numbers along axis {}", self.axis);
+        assert!(self.axis < shape.len(), "{}: {shape} has no axis {}", Op::<N>::name(self), self.axis);
         shape.without(self.axis)
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
@@ -31,7 +32,8 @@ impl<N: Number> Op<N> for Max {
             let mut best = 0;
             for j in 1..k {
                 let (top, x) = (x[at + best * inner], x[at + j * inner]);
-                if top.lt(x) || (x.is_nan() && !top.is_nan()) {
+                let better = if self.largest { top.lt(x) } else { x.lt(top) };
+                if better || (x.is_nan() && !top.is_nan()) {
                     best = j;
                 }
             }
@@ -54,10 +56,10 @@ impl<N: Number> Tape<'_, N> {
     /// The largest along an axis, which goes away.
     ///
     /// # Panics
-    /// When there is no such axis, or it has no numbers.
+    /// When there is no such axis.
     #[track_caller]
     pub fn max_axis(&mut self, x: Var, axis: usize) -> Var {
-        self.apply(Max { axis, places: Codes::default() }, &[x])
+        self.apply(Extreme { axis, largest: true, places: Codes::default() }, &[x])
     }
 }
 

@@ -32,15 +32,32 @@ fn walk<N: Number>(
         2 * width,
         #[inline(always)]
         |first, to| {
-            for (row, to) in to.chunks_exact_mut(width).enumerate() {
-                let (mut row, mut at) = (first + row, 0);
-                for axis in (0..shape.len().saturating_sub(1)).rev() {
-                    at += row % shape[axis] * strides[axis];
-                    row /= shape[axis];
+            // The place of the first row, then from row to row as a counter goes on.
+            let outer = shape.len().saturating_sub(1);
+            let (mut counter, mut at, mut row) = ([0; AXES], 0, first);
+            for axis in (0..outer).rev() {
+                counter[axis] = row % shape[axis];
+                at += counter[axis] * strides[axis];
+                row /= shape[axis];
+            }
+            for to in to.chunks_exact_mut(width) {
+                match (step, add) {
+                    (1, false) => to.copy_from_slice(&from[at..at + width]),
+                    (1, true) => to.iter_mut().zip(&from[at..at + width]).for_each(|(to, &x)| *to = *to + x),
+                    _ => {
+                        for (to, &x) in to.iter_mut().zip(from[at..].iter().step_by(step.max(1))) {
+                            *to = if add { *to + x } else { x };
+                        }
+                    }
                 }
-                for (j, to) in to.iter_mut().enumerate() {
-                    let x = from[at + j * step];
-                    *to = if add { *to + x } else { x };
+                for axis in (0..outer).rev() {
+                    counter[axis] += 1;
+                    at += strides[axis];
+                    if counter[axis] < shape[axis] {
+                        break;
+                    }
+                    at -= shape[axis] * strides[axis];
+                    counter[axis] = 0;
                 }
             }
         },

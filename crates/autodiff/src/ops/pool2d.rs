@@ -25,38 +25,55 @@ impl PoolWindow {
     /// The result's shape.
     #[track_caller]
     fn shape(&self, name: &str, x: Shape) -> Shape {
-        let [n, c, h, w] = x[..] else { panic!("{name}: {x} is not a batch of images [n, c, h, w]") };
+        let [n, h, w, c] = x[..] else { panic!("{name}: {x} is not a batch of images [n, h, w, c]") };
         let fits = (0..2).all(|k| 2 * self.padding[k] <= self.size[k] && self.stride[k] > 0);
         let along =
             |size, k: usize| places(size, self.size[k], self.stride[k], self.padding[k], 1).filter(|_| fits);
         match (along(h, 0), along(w, 1)) {
-            (Some(p), Some(q)) => [n, c, p, q].into(),
+            (Some(p), Some(q)) => [n, p, q, c].into(),
             _ => panic!("{name}: {self:?} does not fit {x}"),
         }
     }
-    /// The rows and columns of an image `[h, w]` that window (p, q) sees.
+    /// Calls `f(place, pixel)` for the pixels of an image `[h, w]` that each of `[p, q]` windows sees, row by row.
     #[inline(always)]
-    fn inside(&self, [h, w]: [usize; 2], p: usize, q: usize) -> [std::ops::Range<usize>; 2] {
-        [(h, p, 0), (w, q, 1)].map(|(size, at, k)| {
+    fn each(&self, [h, w]: [usize; 2], [p, q]: [usize; 2], mut f: impl FnMut(usize, usize, bool)) {
+        let inside = |at: usize, size: usize, k: usize| {
             let start = at * self.stride[k];
             start.saturating_sub(self.padding[k])
                 ..(start + self.size[k]).saturating_sub(self.padding[k]).min(size)
-        })
+        };
+        for i in 0..p {
+            for j in 0..q {
+                let mut first = true;
+                for row in inside(i, h, 0) {
+                    for column in inside(j, w, 1) {
+                        f(i * q + j, row * w + column, first);
+                        first = false;
+                    }
+                }
+            }
+        }
     }
 }
 
-/// `[n, c, h, w] → [n, c, h′, w′]`: the largest in each window; backward adds `dy` to the first largest.
+/// `[n, h, w, c] → [n, h′, w′, c]`: the largest in each window; backward adds `dy` to the first largest.
 #[derive(Clone, Copy, Debug)]
 struct MaxPool {
     window: PoolWindow,
     places: Codes,
 }
 
-/// `[n, c, h, w] → [n, c, h′, w′]`: the mean of each window, padding counted as zeros (PyTorch's default); backward adds `dy` over
+/// `[n, h, w, c] → [n, h′, w′, c]`: the mean of each window, padding counted as zeros (PyTorch's default); backward adds `dy` over
 /// the window's size to each of its numbers.
 #[derive(Clone, Copy, Debug)]
 struct AvgPool {
     window: PoolWindow,
+}
+
+/// Sizes of images and of results, channels, and the numbers of both.
+fn sizes(x: Shape, y: Shape) -> ([usize; 2], [usize; 2], usize, [usize; 2]) {
+    let (image, places, c) = ([x[1], x[2]], [y[1], y[2]], x[3]);
+    (image, places, c, [x[1] * x[2] * c, y[1] * y[2] * c])
 }
 
 impl<N: Number> Op<N> for MaxPool {
@@ -67,48 +84,79 @@ impl<N: Number> Op<N> for MaxPool {
         self.window.shape("max_pool2d", x.shape(0))
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let (shape, to, window) = (f.shape(0), self.shape(f), self.window);
-        let (x, [h, w], [p, q]) = (f.x(0), [shape[2], shape[3]], [to[2], to[3]]);
-        let threads = f.work.threads;
+        let (image, places, c, [from, to]) = sizes(f.shape(0), self.shape(f));
+        let (x, threads, window) = (f.x(0), f.work.threads, self.window);
         self.places = f.new_codes(y.len());
         let kept = f.codes_mut(self.places);
         if y.is_empty() {
             return;
         }
-        parallel::rows2(threads, (y, p * q), (kept, p * q), 2 * h * w, |at, y, kept| {
-            let images = y.chunks_exact_mut(p * q).zip(kept.chunks_exact_mut(p * q));
-            for (i, (y, kept)) in images.enumerate() {
-                let x = &x[(at + i) * h * w..][..h * w];
-                for (k, (y, kept)) in y.iter_mut().zip(kept).enumerate() {
-                    let [rows, columns] = window.inside([h, w], k / q, k % q);
-                    let mut best = rows.start * w + columns.start;
-                    for row in rows {
-                        for j in row * w + columns.start..row * w + columns.end {
-                            let (top, x) = (x[best], x[j]);
-                            best = if top.lt(x) || (x.is_nan() && !top.is_nan()) { j } else { best };
+        parallel::rows2(
+            threads,
+            (y, to),
+            (kept, to),
+            2 * from,
+            #[inline(always)]
+            |at, y, kept| {
+                let images = y.chunks_exact_mut(to).zip(kept.chunks_exact_mut(to));
+                for (x, (y, kept)) in x[at * from..].chunks_exact(from).zip(images) {
+                    window.each(image, places, |place, pixel, first| {
+                        let x = &x[pixel * c..][..c];
+                        let (y, kept) = (&mut y[place * c..][..c], &mut kept[place * c..][..c]);
+                        if first {
+                            y.copy_from_slice(x);
+                            kept.fill(pixel as u32);
+                            return;
                         }
-                    }
-                    *y = x[best];
-                    *kept = best as u32;
+                        for ((y, kept), &x) in y.iter_mut().zip(kept).zip(x) {
+                            let above = y.lt(x) | (is_nan(x) & !is_nan(*y));
+                            *y = N::select(above, x, *y);
+                            *kept = if above { pixel as u32 } else { *kept };
+                        }
+                    });
                 }
-            }
-        });
+            },
+        );
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        let (shape, to, kept) = (b.shape(0), b.y_shape(), b.codes(self.places));
-        let (image, places, threads) = (shape[2] * shape[3], to[2] * to[3], b.work.threads);
+        let (image, places, c, [from, to]) = sizes(b.shape(0), b.y_shape());
+        let (kept, threads, window) = (b.codes(self.places), b.work.threads, self.window);
         let dy: &[N] = dy;
         let Some(slot) = b.grad(0) else { return };
         let dx = slot.zeroed();
-        parallel::rows(threads, dx, image, 2 * image, |at, dx| {
-            for (i, dx) in dx.chunks_exact_mut(image).enumerate() {
-                let at = (at + i) * places;
-                for (&dy, &place) in dy[at..at + places].iter().zip(&kept[at..]) {
-                    dx[place as usize] = dx[place as usize] + dy;
+        parallel::rows(
+            threads,
+            dx,
+            from,
+            2 * from,
+            #[inline(always)]
+            |at, dx| {
+                let images = dy[at * to..].chunks_exact(to).zip(kept[at * to..].chunks_exact(to));
+                for (dx, (dy, kept)) in dx.chunks_exact_mut(from).zip(images) {
+                    if c < 8 {
+                        for (i, (&dy, &pixel)) in dy.iter().zip(kept).enumerate() {
+                            let dx = &mut dx[pixel as usize * c + i % c];
+                            *dx = *dx + dy;
+                        }
+                        continue;
+                    }
+                    window.each(image, places, |place, pixel, _| {
+                        let (dy, kept) = (&dy[place * c..][..c], &kept[place * c..][..c]);
+                        for ((dx, &dy), &kept) in dx[pixel * c..][..c].iter_mut().zip(dy).zip(kept) {
+                            *dx = *dx + N::select(kept == pixel as u32, dy, N::zero());
+                        }
+                    });
                 }
-            }
-        });
+            },
+        );
     }
+}
+
+/// Whether a number is not equal to itself.
+#[inline(always)]
+#[allow(clippy::eq_op, reason = "NaN alone differs from itself")]
+fn is_nan<N: Number>(x: N) -> bool {
+    x.base() != x.base()
 }
 
 impl<N: Number> Op<N> for AvgPool {
@@ -119,47 +167,52 @@ impl<N: Number> Op<N> for AvgPool {
         self.window.shape("avg_pool2d", x.shape(0))
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let (shape, to, window) = (f.shape(0), self.shape(f), self.window);
-        let (x, [h, w], [p, q]) = (f.x(0), [shape[2], shape[3]], [to[2], to[3]]);
+        let (image, places, c, [from, to]) = sizes(f.shape(0), self.shape(f));
+        let (x, window) = (f.x(0), self.window);
         let share = N::from_f64(1.0 / (window.size[0] * window.size[1]) as f64);
         if y.is_empty() {
             return;
         }
-        parallel::rows(f.work.threads, y, p * q, 2 * h * w, |at, y| {
-            for (i, y) in y.chunks_exact_mut(p * q).enumerate() {
-                let x = &x[(at + i) * h * w..][..h * w];
-                for (k, y) in y.iter_mut().enumerate() {
-                    let [rows, columns] = window.inside([h, w], k / q, k % q);
-                    let mut sum = N::zero();
-                    for row in rows {
-                        for &x in &x[row * w..][columns.clone()] {
-                            sum = sum + x;
-                        }
-                    }
-                    *y = sum * share;
+        parallel::rows(
+            f.work.threads,
+            y,
+            to,
+            2 * from,
+            #[inline(always)]
+            |at, y| {
+                for (x, y) in x[at * from..].chunks_exact(from).zip(y.chunks_exact_mut(to)) {
+                    y.fill(N::zero());
+                    window.each(image, places, |place, pixel, _| {
+                        let y = &mut y[place * c..][..c];
+                        y.iter_mut().zip(&x[pixel * c..]).for_each(|(y, &x)| *y = *y + x);
+                    });
+                    y.iter_mut().for_each(|y| *y = *y * share);
                 }
-            }
-        });
+            },
+        );
     }
     fn backward(&self, b: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        let (shape, to, window) = (b.shape(0), b.y_shape(), self.window);
-        let ([h, w], [p, q], threads) = ([shape[2], shape[3]], [to[2], to[3]], b.work.threads);
+        let (image, places, c, [from, to]) = sizes(b.shape(0), b.y_shape());
+        let (threads, window) = (b.work.threads, self.window);
         let share = N::from_f64(1.0 / (window.size[0] * window.size[1]) as f64);
         let dy: &[N] = dy;
         let Some(slot) = b.grad(0) else { return };
         let dx = slot.zeroed();
-        parallel::rows(threads, dx, h * w, 2 * h * w, |at, dx| {
-            for (i, dx) in dx.chunks_exact_mut(h * w).enumerate() {
-                for (k, &dy) in dy[(at + i) * p * q..][..p * q].iter().enumerate() {
-                    let [rows, columns] = window.inside([h, w], k / q, k % q);
-                    for row in rows {
-                        for dx in &mut dx[row * w..][columns.clone()] {
-                            *dx = *dx + share * dy;
-                        }
-                    }
+        parallel::rows(
+            threads,
+            dx,
+            from,
+            2 * from,
+            #[inline(always)]
+            |at, dx| {
+                for (dx, dy) in dx.chunks_exact_mut(from).zip(dy[at * to..].chunks_exact(to)) {
+                    window.each(image, places, |place, pixel, _| {
+                        let dy = &dy[place * c..][..c];
+                        dx[pixel * c..][..c].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = *dx + share * dy);
+                    });
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -170,6 +223,14 @@ impl<N: Number> Tape<'_, N> {
     /// When the window does not fit.
     #[track_caller]
     pub fn max_pool2d(&mut self, x: Var, window: PoolWindow) -> Var {
+        self.by_channel("max_pool2d", x, |tape, x| tape.max_pool2d_last(x, window))
+    }
+    /// The same with channels last: `x [n, h, w, c]`.
+    ///
+    /// # Panics
+    /// When the window does not fit.
+    #[track_caller]
+    pub fn max_pool2d_last(&mut self, x: Var, window: PoolWindow) -> Var {
         self.apply(MaxPool { window, places: Codes::default() }, &[x])
     }
     /// The mean of each window over `x [n, c, h, w]`, padding counted as zeros. As PyTorch's `avg_pool2d`.
@@ -178,7 +239,25 @@ impl<N: Number> Tape<'_, N> {
     /// When the window does not fit.
     #[track_caller]
     pub fn avg_pool2d(&mut self, x: Var, window: PoolWindow) -> Var {
+        self.by_channel("avg_pool2d", x, |tape, x| tape.avg_pool2d_last(x, window))
+    }
+    /// The same with channels last: `x [n, h, w, c]`.
+    ///
+    /// # Panics
+    /// When the window does not fit.
+    #[track_caller]
+    pub fn avg_pool2d_last(&mut self, x: Var, window: PoolWindow) -> Var {
         self.apply(AvgPool { window }, &[x])
+    }
+    /// Each channel as an image of its own, so that nothing has to be turned over.
+    #[track_caller]
+    fn by_channel(&mut self, name: &str, x: Var, pool: impl FnOnce(&mut Self, Var) -> Var) -> Var {
+        let shape = self.shape(x);
+        let [n, c, h, w] = shape[..] else { panic!("{name}: {shape} is not a batch of images [n, c, h, w]") };
+        let x = self.reshape(x, [n * c, h, w, 1]);
+        let y = pool(self, x);
+        let shape = self.shape(y);
+        self.reshape(y, [n, c, shape[1], shape[2]])
     }
     /// The mean of each channel of `x [n, c, ..]`: `[n, c]`.
     ///
@@ -217,6 +296,8 @@ mod tests {
         for window in [PoolWindow::square(2), wild] {
             check!([[3, 2, 5, 4]], |t, x| t.max_pool2d(x[0], window));
             check!([[3, 2, 5, 4]], |t, x| t.avg_pool2d(x[0], window));
+            check!([[2, 5, 4, 9]], |t, x| t.max_pool2d_last(x[0], window));
+            check!([[2, 5, 4, 3]], |t, x| t.avg_pool2d_last(x[0], window));
         }
         check!([[1, 1, 1, 1]], |t, x| t.max_pool2d(x[0], PoolWindow::square(1)));
         check!([[2, 3, 2, 3]], |t, x| t.global_avg_pool(x[0]));

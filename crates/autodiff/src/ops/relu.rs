@@ -13,7 +13,8 @@ impl Function for Relu {
     const FROM_RESULT: bool = true;
     #[inline(always)]
     fn value<N: Number>(self, x: N) -> N {
-        N::select(N::zero().lt(x), x, N::zero())
+        // NaN stays NaN, as in PyTorch.
+        N::select(x.lt(N::zero()), N::zero(), x)
     }
     #[inline(always)]
     fn slope<N: Number>(self, y: N) -> N {

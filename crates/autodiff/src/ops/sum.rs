@@ -60,10 +60,6 @@ impl<N: Number> Op<N> for SumAxis {
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
         let (x, c) = (f.x(0), N::from_f64(self.c));
         let [_, k, inner] = f.shape(0).around(self.axis);
-        if k == 0 {
-            y.fill(N::zero());
-            return;
-        }
         parallel::rows(
             f.work.threads,
             y,
@@ -99,9 +95,6 @@ impl<N: Number> Op<N> for SumAxis {
         let dy: &[N] = dy;
         let Some(slot) = b.grad(0) else { return };
         let fresh = slot.fresh;
-        if k * inner == 0 {
-            return;
-        }
         parallel::rows(
             threads,
             slot.grad,
@@ -124,17 +117,14 @@ impl<N: Number> Op<N> for SumAxis {
 
 impl<N: Number> Tape<'_, N> {
     /// Σ of all numbers, as a single number.
+    #[track_caller]
     pub fn sum(&mut self, x: Var) -> Var {
         self.apply(SumAll { c: 1.0 }, &[x])
     }
     /// The mean of all numbers, as a single number.
-    ///
-    /// # Panics
-    /// When there are none.
     #[track_caller]
     pub fn mean(&mut self, x: Var) -> Var {
         let shape = self.shape(x);
-        assert!(shape.count() > 0, "mean: {shape} has no numbers");
         self.apply(SumAll { c: 1.0 / shape.count() as f64 }, &[x])
     }
     /// Σ along an axis, which goes away.
@@ -148,11 +138,11 @@ impl<N: Number> Tape<'_, N> {
     /// The mean along an axis, which goes away.
     ///
     /// # Panics
-    /// When there is no such axis, or it has no numbers.
+    /// When there is no such axis.
     #[track_caller]
     pub fn mean_axis(&mut self, x: Var, axis: usize) -> Var {
         let shape = self.shape(x);
-        assert!(axis < shape.len() && shape[axis] > 0, "mean_axis: {shape} has no numbers along axis {axis}");
+        assert!(axis < shape.len(), "mean_axis: {shape} has no axis {axis}");
         self.apply(SumAxis { axis, c: 1.0 / shape[axis] as f64 }, &[x])
     }
 }

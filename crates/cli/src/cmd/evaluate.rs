@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use thalweg_core::Threads;
 use thalweg_data::Dataset;
+use thalweg_data::text::Vocabulary;
 use thalweg_train::images::read_labelled;
 use thalweg_train::metrics::Metric;
 use thalweg_train::model::Model;
+use thalweg_train::text::{self, Foreseen};
 
-use crate::args;
+use crate::args::{self, Reading};
 use crate::failure::Failure;
 use crate::settings;
 use crate::show::{self, Align, count, number};
@@ -20,10 +22,13 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
     let began = Instant::now();
     let threads = Threads::new(0);
     let model = Model::load(&args.model, &threads).map_err(Failure::run)?;
+    if let Some(vocabulary) = &model.text {
+        return text(&model, vocabulary, args, began);
+    }
     let classes = model.classes().len();
     let stored = model.score.as_ref().and_then(|s| Metric::parse(&s.metric).ok());
     let metric = match args.metric.as_deref().map(Metric::parse).transpose().map_err(Failure::usage)? {
-        Some(metric) if metric.is_for_classes() != (classes > 0) => {
+        Some(metric) if metric.is_for_text() || metric.is_for_classes() != (classes > 0) => {
             let is = if classes > 0 { "classes" } else { "a number" };
             return Err(Failure::usage(format!(
                 "the metric {} does not fit: the model predicts {is}",
@@ -89,6 +94,83 @@ pub fn run(args: &args::Evaluate) -> Result<(), Failure> {
         table.push(vec![s.metric.title().into(), number(s.value, 5), interval]);
     }
     table.push(vec![format!("loss ({})", model.loss()), number(loss, 5), String::new()]);
+    write!(out, "{}", show::table(&table, &[Align::Left, Align::Right, Align::Left]))?;
+    Ok(())
+}
+
+/// Scores a model of text.
+fn text(
+    model: &Model,
+    vocabulary: &Vocabulary,
+    args: &args::Evaluate,
+    began: Instant,
+) -> Result<(), Failure> {
+    let Reading { delimiter, header, missing } = &args.reading;
+    let wrong = [
+        ("--target", args.target.is_some()),
+        ("--delimiter", delimiter.is_some()),
+        ("--header", header.is_some()),
+        ("--missing", !missing.is_empty()),
+    ];
+    if let Some((flag, _)) = wrong.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{flag} does not fit: the model is one of text")));
+    }
+    let metric = Metric::BitsPerCharacter;
+    if args
+        .metric
+        .as_deref()
+        .map(Metric::parse)
+        .transpose()
+        .map_err(Failure::usage)?
+        .is_some_and(|m| m != metric)
+    {
+        return Err(Failure::usage(format!("the metric of a model of text is {}", metric.name())));
+    }
+    let (text, notes) = text::read_for(vocabulary, &args.data).map_err(Failure::run)?;
+    notes.iter().for_each(|note| show::note(note));
+    let foreseen = text::evaluate(model, &text).transpose().map_err(Failure::run)?;
+    let Some(Foreseen { score, loss, symbols, others }) = foreseen else { return Ok(()) };
+    if others > 0 {
+        show::note(&format!(
+            "{} characters that the model does not tell apart count as \"other\"",
+            count(others as u64)
+        ));
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let document = json!({
+            "task": "text",
+            "target": Value::Null,
+            "unit": text::unit(vocabulary),
+            "model": model.expression(),
+            "optimizer": model.training.optimizer,
+            "metric": metric.name(),
+            "score": score.value,
+            "score_interval": score.interval,
+            "scores": { metric.name(): score.value },
+            "loss": loss,
+            "train_loss": model.training.train_loss,
+            "valid_loss": model.training.valid_loss,
+            "epochs": model.training.epochs,
+            "steps": model.training.steps,
+            "stop": model.training.stop,
+            "seconds": began.elapsed().as_secs_f64(),
+            "rows": symbols,
+            "others": others,
+            "run": args.model,
+        });
+        serde_json::to_writer(&mut out, &document)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(out, "{} {}s of {}", count(symbols as u64), text::unit(vocabulary), args.data.display())?;
+    let interval =
+        score.interval.map_or(String::new(), |(a, b)| format!("{} to {}", number(a, 4), number(b, 4)));
+    let table = [
+        ["score".to_string(), "value".into(), "95% interval".into()].to_vec(),
+        vec![text::title(vocabulary), number(score.value, 5), interval],
+        vec![format!("loss ({})", model.loss()), number(loss, 5), String::new()],
+    ];
     write!(out, "{}", show::table(&table, &[Align::Left, Align::Right, Align::Left]))?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use thalweg_train::observers::MetricsFile;
 use thalweg_train::pages::{FitPage, fit_page};
 use thalweg_train::report::html;
 use thalweg_train::run::RunFolder;
+use thalweg_train::text::{ORDER, Stretch, title, unit};
 use thalweg_train::{Observer, Stop};
 
 use crate::args;
@@ -101,7 +102,12 @@ fn train(
     let sha256 = sha256(&model);
     let mut files = folder.stage().map_err(Failure::run)?;
     files.write("config.toml", |out| out.write_all(toml.as_bytes())).map_err(Failure::run)?;
-    files.write("split.csv", |out| prepared.split.write(out)).map_err(Failure::run)?;
+    files
+        .write("split.csv", |out| match &prepared.text {
+            Some(text) => text.write_parts(out),
+            None => prepared.split.write(out),
+        })
+        .map_err(Failure::run)?;
     files.write("model.safetensors", |out| out.write_all(&model)).map_err(Failure::run)?;
     if !args.output.no_report {
         let page = FitPage {
@@ -143,7 +149,7 @@ pub fn versions() -> Vec<(String, String)> {
 /// The document of `--json`.
 pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha256: &str) -> Value {
     let score = outcome.test.as_ref();
-    json!({
+    let mut document = json!({
         "task": if prepared.classes().is_empty() { "number" } else { "classes" },
         "target": prepared.job.target,
         "classes": prepared.classes(),
@@ -170,7 +176,19 @@ pub fn document(prepared: &Prepared, outcome: &Outcome, folder: &RunFolder, sha2
         "seconds": outcome.fitted.seconds,
         "sha256": sha256,
         "run": folder.path(),
-    })
+    });
+    if let Some(text) = &prepared.text {
+        let symbols = |part: &Option<Stretch>| part.as_ref().map(|part| part.symbols().len());
+        document["task"] = json!("text");
+        document["target"] = Value::Null;
+        document["unit"] = json!(unit(&text.vocabulary));
+        document["vocabulary"] = json!(text.vocabulary.len());
+        document["context"] = json!(text.context);
+        document["rows"] = json!({
+            "train": text.train.symbols().len(), "valid": symbols(&text.valid), "test": symbols(&text.test)
+        });
+    }
+    document
 }
 
 fn text(
@@ -210,26 +228,37 @@ fn text(
     }
     let valid = fitted.valid_loss.map(|l| format!(", validation {}", number(l, 5))).unwrap_or_default();
     say(format!("loss: training {}{valid}", number(fitted.train_loss, 5)));
-    let metric = prepared.metric.title();
+    let metric = match &prepared.text {
+        Some(text) => title(&text.vocabulary),
+        None => prepared.metric.title().into(),
+    };
+    let (rows, part) = match &prepared.text {
+        Some(text) => (format!("{}s", unit(&text.vocabulary)), "part"),
+        None => ("rows".into(), "rows"),
+    };
     match &outcome.test {
         Some(scored) => {
             let interval =
                 scored.score.interval.map(|(a, b)| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
-            let who = if prepared.classes().is_empty() { "the mean" } else { "the majority class" };
+            let who = match &prepared.text {
+                Some(_) => format!("a {ORDER}-gram"),
+                None if prepared.classes().is_empty() => "the mean".into(),
+                None => "the majority class".into(),
+            };
             let beside = if scored.baseline.is_finite() {
                 format!("; {who} gets {}", number(scored.baseline, 4))
             } else {
                 String::new()
             };
             say(wrapped(format!(
-                "{metric} {}{} on {} test rows{beside}",
+                "{metric} {}{} on {} test {rows}{beside}",
                 number(scored.score.value, 4),
                 interval.unwrap_or_default(),
                 count(scored.rows as u64)
             )));
         }
         None => say(format!(
-            "{metric} {} on the training rows; no test rows, so no honest score",
+            "{metric} {} on the training {part}; no test {part}, so no honest score",
             number(outcome.train.value, 4)
         )),
     }

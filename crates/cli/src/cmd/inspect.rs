@@ -4,11 +4,13 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use thalweg_core::Threads;
+use thalweg_data::text::Unit;
 use thalweg_data::{Code, Encoder};
 use thalweg_models::layers::{Row, default_width};
 use thalweg_models::linear::Linear;
 use thalweg_models::network::Network;
 use thalweg_train::model::{Coefficients, Model};
+use thalweg_train::text::{self, ORDER};
 
 use crate::args;
 use crate::failure::Failure;
@@ -34,6 +36,13 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
             "training": model.training,
             "score": model.score,
         });
+        if let Some(vocabulary) = &model.text {
+            document["target"] = Value::Null;
+            document["unit"] = json!(text::unit(vocabulary));
+            document["vocabulary"] = json!(vocabulary.len());
+            document["characters"] = json!(vocabulary.characters().iter().collect::<String>());
+            document["context"] = json!(model.context());
+        }
         match model.network() {
             Some(network) => document["layers"] = network.describe().iter().map(layer).collect(),
             None => {
@@ -64,7 +73,18 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
             )?;
         }
     }
-    writeln!(out, "target     {}: {what}", model.target())?;
+    match &model.text {
+        Some(vocabulary) => {
+            let unit = text::unit(vocabulary);
+            let known = match vocabulary.unit() {
+                Unit::Character => format!("{} of its own and \"other\"", vocabulary.characters().len()),
+                Unit::Byte => "256".into(),
+            };
+            let context = model.context().unwrap_or_default();
+            writeln!(out, "text       the next {unit} of {known}, from up to {context} before it")?;
+        }
+        None => writeln!(out, "target     {}: {what}", model.target())?,
+    }
     writeln!(
         out,
         "loss       {}, l1 {}, l2 {}",
@@ -72,18 +92,22 @@ pub fn run(args: &args::Inspect) -> Result<(), Failure> {
         number(model.training.l1, 4),
         number(model.training.l2, 4)
     )?;
-    writeln!(out, "trained    {} rows, seed {}", count(model.training.rows), model.training.seed)?;
+    let rows = model.text.as_ref().map_or("row", text::unit);
+    writeln!(out, "trained    {} {rows}s, seed {}", count(model.training.rows), model.training.seed)?;
     writeln!(out, "optimizer  {}", model.training.optimizer)?;
     if let Some(score) = &model.score {
         let interval = score.interval.map(|[a, b]| format!(" (95%: {} to {})", number(a, 4), number(b, 4)));
         let interval = interval.unwrap_or_default();
         writeln!(
             out,
-            "score      {} {}{interval} on {} rows",
+            "score      {} {}{interval} on {} {rows}s",
             score.metric,
             number(score.value, 4),
             count(score.rows)
         )?;
+        if let (Some(baseline), Some(_)) = (score.baseline, &model.text) {
+            writeln!(out, "baseline   {} by a {ORDER}-gram", number(baseline, 4))?;
+        }
     }
     writeln!(out)?;
     if let Some(network) = model.network() {

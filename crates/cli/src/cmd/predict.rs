@@ -16,6 +16,12 @@ use crate::show;
 /// Runs the subcommand.
 pub fn run(args: &args::Predict) -> Result<(), Failure> {
     let model = Model::load(&args.model, &Threads::new(0)).map_err(Failure::run)?;
+    if model.text.is_some() {
+        return Err(Failure::usage(
+            "predict writes a line for each row, and a model of text has no rows: thalweg generate goes on with a text, \
+             thalweg evaluate scores one",
+        ));
+    }
     if args.proba && model.classes().is_empty() {
         return Err(Failure::usage("--proba is for classes; this model predicts a number"));
     }

@@ -141,10 +141,14 @@ impl Scene {
         let tensors = header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
         tensors
             .map(|(name, tensor)| {
-                assert_eq!(tensor["dtype"], "F64");
                 let at = |i: usize| tensor["data_offsets"][i].as_u64().unwrap() as usize;
-                let numbers = data[at(0)..at(1)].as_chunks().0.iter().map(|b| f64::from_le_bytes(*b));
-                (name.clone(), numbers.collect())
+                let bytes = &data[at(0)..at(1)];
+                let numbers = match tensor["dtype"].as_str().unwrap() {
+                    "F64" => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+                    "F32" => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
+                    other => panic!("{name}: {other}"),
+                };
+                (name.clone(), numbers)
             })
             .collect()
     }

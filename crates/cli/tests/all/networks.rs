@@ -244,3 +244,34 @@ fn damaged_networks_are_refused() {
     scene.write("m.safetensors", &whole[..whole.len() - 4]);
     scene.refuses("inspect m.safetensors", 1, &["cut short"]);
 }
+
+#[test]
+fn frozen_tensors_stay_as_they_start() {
+    let scene = Scene::new();
+    let fit = |epochs: &str, out: &str| {
+        let line = DIGITS.replace("mlp(64)", "'mlp(24, 16)'").replace("--epochs 15", "");
+        scene.ok(&format!("{line} --epochs {epochs} --freeze '0.* 2.bias' --out {out} -q"));
+        scene.tensors(out)
+    };
+    let (short, long) = (fit("1", "short"), fit("3", "long"));
+    for name in ["0.weight", "0.bias", "2.bias"] {
+        assert_eq!(short[name], long[name], "{name}");
+    }
+    for name in ["2.weight", "4.weight", "4.bias"] {
+        assert_ne!(short[name], long[name], "{name}");
+    }
+    // The file of settings has it, and repeats the run to the byte.
+    assert!(scene.text("long/config.toml").contains("freeze = \"0.* 2.bias\""));
+    let again = scene.ok("fit --config long/config.toml --out again --no-report");
+    assert!(
+        format!("{}{}", again.out, again.err).contains("frozen: 0.weight, 0.bias, 2.bias ("),
+        "{}",
+        again.out
+    );
+    assert!(scene.read("long/model.safetensors") == scene.read("again/model.safetensors"));
+    // A frozen model is a model like any other.
+    assert!(scene.ok("inspect long").out.contains("mlp(24, 16)"));
+    scene.refuses(&format!("{DIGITS} --freeze 7.* --out no"), 2, &["\"7.*\" names no tensor", "0.weight"]);
+    scene.refuses(&format!("{DIGITS} --freeze * --out no"), 2, &["nothing is left to be trained"]);
+    scene.refuses("fit data/digits.csv --target digit --freeze 0.* --out no", 2, &["for a network"]);
+}

@@ -10,6 +10,7 @@
 //! whole (a convolution's columns).
 
 mod driver;
+mod gather;
 mod kernel;
 mod many;
 mod pack;
@@ -19,7 +20,8 @@ mod tests;
 
 use crate::{Float, Threads};
 pub use driver::{Epilogue, Keep, Operand, Packed};
-pub use kernel::Gemm;
+pub use gather::{Gather, gather};
+pub use kernel::{Finish, Gemm};
 pub use many::{Stack, StackMut, gemm_batch};
 pub use pack::Source;
 

@@ -150,10 +150,10 @@ fn packed_is_the_same_and_an_epilogue_sees_each_element_once() {
         let threads = Threads::new(2);
         let mut plain = vec![0.0; m * n];
         gemm(&threads, 1.0, Mat::new(&a, m, k), Mat::new(&b, k, n), 0.0, MatMut::new(&mut plain, m, n));
-        let mut packed = Packed::default();
-        packed.pack(&threads, &Mat::new(&b, k, n));
+        let mut room = vec![f64::NAN; Packed::<f64>::room(k, n)];
+        let packed = Packed::new(&threads, &Mat::new(&b, k, n), &mut room);
         let mut c = vec![f64::NAN; m * n];
-        let operand = Operand::Packed(&packed);
+        let operand = Operand::Packed(packed);
         gemm_with(&threads, 1.0, Mat::new(&a, m, k), operand, 0.0, MatMut::new(&mut c, m, n), &Keep);
         assert_eq!(c, plain);
         let operand = Operand::Source(&Mat::new(&b, k, n));
@@ -187,10 +187,10 @@ fn operands_in_place_turned_over_or_packed_give_the_same_bits() {
             let (a, b) = (Case::<f64>::new(1, m, k, a_order), Case::<f64>::new(2, k, n, b_order));
             let mut c = vec![vec![0.25; m * n]; 4];
             let written = Written(b.mat());
-            let mut packed = Packed::default();
-            packed.pack(&threads, &b.mat());
+            let mut room = vec![f64::NAN; Packed::<f64>::room(k, n)];
+            let packed = Packed::new(&threads, &b.mat(), &mut room);
             gemm(&threads, 1.5, a.mat(), b.mat(), 0.5, MatMut::new(&mut c[0], m, n));
-            let operands = [Operand::Source(&b.mat()), Operand::Source(&written), Operand::Packed(&packed)];
+            let operands = [Operand::Source(&b.mat()), Operand::Source(&written), Operand::Packed(packed)];
             for (operand, c) in operands.into_iter().zip(&mut c[1..]) {
                 gemm_with(&threads, 1.5, a.mat(), operand, 0.5, MatMut::new(c, m, n), &Place);
             }
@@ -285,4 +285,74 @@ fn shapes_that_do_not_fit() {
         0.0,
         MatMut::new(&mut [0.0; 4], 2, 2),
     );
+}
+
+/// A convolution's product against the same matrix written out: one run over the inner axis, in the same order, so the same bits where
+/// that is no longer than a block, else to rounding.
+#[test]
+fn a_gathered_matrix_is_the_one_that_it_stands_for() {
+    fn test<F: Float>() {
+        let cases =
+            [(1, 1, 1, 1, 1), (13, 70, 3, 5, 2), (24, 64, 1, 40, 1), (37, 33, 4, 7, 3), (12, 5, 9, 64, 1)];
+        for (m, n, segments, len, step) in cases {
+            let k = segments * len;
+            let data = numbers::<F>(1, 40 * m + 90 * segments + len * step);
+            let rows: Vec<u32> = (0..m as u32).map(|i| i * 7 % 40 * m as u32 / 2).collect();
+            let starts: Vec<u32> = (0..m as u32).map(|i| (m as u32 - 1 - i) * (n as u32 + 3)).collect();
+            let offsets: Vec<u32> = (0..segments as u32).map(|s| s * 90).collect();
+            let a: Vec<F> = rows
+                .iter()
+                .flat_map(|&r| (0..k).map(move |p| (r, p)))
+                .map(|(r, p)| data[r as usize + offsets[p / len] as usize + p % len * step])
+                .collect();
+            let (b, bias) = (numbers::<F>(2, k * n), numbers::<F>(3, n));
+            let mut room = vec![F::NAN; Packed::<F>::room(k, n)];
+            let threads = Threads::serial();
+            let packed = Packed::whole(&threads, &Mat::new(&b, k, n), &mut room);
+            let gathered = Gather { data: &data, rows: &rows, segments: &offsets, len, step };
+            for beta in [0.0, 1.0] {
+                let old = numbers::<F>(4, m * (n + 3));
+                let mut plain: Vec<F> =
+                    starts.iter().flat_map(|&s| old[s as usize..][..n].iter().copied()).collect();
+                let beta = F::from_f64(beta);
+                gemm(
+                    &threads,
+                    F::one(),
+                    Mat::new(&a, m, k),
+                    Mat::new(&b, k, n),
+                    beta,
+                    MatMut::new(&mut plain, m, n),
+                );
+                for operand in [Operand::Packed(packed), Operand::Source(&Mat::new(&b, k, n))] {
+                    let mut c = old.clone();
+                    let finish = Finish { beta, bias: Some(&bias), relu: true };
+                    gather(gathered, &operand, &mut c, &starts, finish);
+                    for (i, &start) in starts.iter().enumerate() {
+                        for j in 0..n {
+                            let wanted = (plain[i * n + j] + bias[j]).at_least(F::zero()).to_f64();
+                            let found = c[start as usize + j].to_f64();
+                            let bound = if k <= 256 { 0.0 } else { 1e3 * k as f64 * F::EPSILON.to_f64() };
+                            assert!(
+                                (wanted - found).abs() <= bound,
+                                "{m}×{n}×{k} at {i}, {j}: {found}, not {wanted}"
+                            );
+                        }
+                        // Nothing beside the columns is touched.
+                        assert!(c[start as usize + n..][..3] == old[start as usize + n..][..3]);
+                    }
+                }
+            }
+        }
+    }
+    test::<f32>();
+    test::<f64>();
+}
+
+#[test]
+#[should_panic(expected = "an element lies outside A")]
+fn a_gathered_element_outside_its_slice_is_refused() {
+    let (b, mut c) = ([1.0; 4], [0.0; 2]);
+    let a = Gather { data: &[1.0; 5], rows: &[0, 3], segments: &[0], len: 4, step: 1 };
+    let finish = Finish { beta: 0.0, bias: None, relu: false };
+    gather(a, &Operand::Source(&Mat::new(&b, 4, 1)), &mut c, &[0, 1], finish);
 }

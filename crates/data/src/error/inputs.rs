@@ -316,7 +316,10 @@ pub enum TextError {
         found: f64,
     },
     /// A part has no sequence to learn or score.
-    #[error("the {part} part has {found} symbols; sequences of {context} and the symbol after them need {}", .context + 1)]
+    #[error(
+        "the {part} part has {found} symbols, and a sequence of {context} with the symbol after it needs {}: \
+         give a longer text or a smaller context", .context + 1
+    )]
     TooShort {
         /// Which part.
         part: String,
@@ -324,6 +327,23 @@ pub enum TextError {
         found: usize,
         /// Symbols in a sequence.
         context: usize,
+    },
+    /// No character is frequent enough for a number of its own.
+    #[error(
+        "{}: no character is in the training part {least} times, and rarer ones are not told apart: give a longer text",
+        .file.display()
+    )]
+    AllRare {
+        /// The file.
+        file: PathBuf,
+        /// A character that occurs less often is rare.
+        least: usize,
+    },
+    /// A text has more symbols than can be numbered.
+    #[error("the text has {found} symbols; at most 4294967295 can be learnt from")]
+    TooLong {
+        /// How many symbols it has.
+        found: usize,
     },
     /// A text is too short to be cut.
     #[error("{} has {found} symbols, too few for {parts} parts", .file.display())]

@@ -1,8 +1,8 @@
 //! Text as symbols, and the sequences of it.
 
 use proptest::prelude::*;
-use thalweg_data::Note;
-use thalweg_data::text::{Sequences, Text, TextParts, Unit, Vocabulary};
+use thalweg_data::text::{Text, TextParts, Unit, Vocabulary};
+use thalweg_data::{Batches, Note};
 
 use crate::message;
 
@@ -39,10 +39,27 @@ fn a_vocabulary_is_learnt_on_its_part() {
     assert_eq!(v.decode(&v.encode_str("abcab")), "ab�ab");
     let json = serde_json::to_string(&v).unwrap();
     assert_eq!(serde_json::from_str::<Vocabulary>(&json).unwrap(), v);
+    assert_eq!((v.unit(), v.characters(), v.pooled()), (Unit::Character, &['a', 'b'][..], 2));
+    assert_eq!((v.first_other("abba"), v.first_other("abca")), (None, Some((2, 'c'))));
+    let mut bytes = Vec::new();
+    (0..3).for_each(|code| v.write(code, &mut bytes));
+    assert_eq!(bytes, "ab�".as_bytes());
+    for (wrong, why) in [
+        (json.replace("\"a\",\"b\"", "\"b\",\"a\""), "do not ascend"),
+        (json.replace("\"a\",\"b\"", "\"a\",\"a\""), "do not ascend"),
+        (json.replace("character\"", "byte\""), "a vocabulary of bytes has no characters"),
+    ] {
+        let error = serde_json::from_str::<Vocabulary>(&wrong).unwrap_err().to_string();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
     let (v, notes) = Vocabulary::learn(&text(b"\xff\x00a"), 0..3, 5);
     assert_eq!((v.len(), v.other(), notes), (256, None, vec![]));
     assert_eq!(v.encode_str("é"), [0xc3, 0xa9]);
     assert_eq!(v.decode(&[0xc3, 0xa9, 0xff]), "é�");
+    assert_eq!(v.first_other("é\0"), None);
+    bytes.clear();
+    [0xc3, 0xff].into_iter().for_each(|code| v.write(code, &mut bytes));
+    assert_eq!(bytes, [0xc3, 0xff]);
     // A text of the other kind.
     assert_eq!(v.encode(&text("aé"), 0..2), [0x61, 0xc3, 0xa9]);
     let (v, _) = Vocabulary::learn(&text("aab"), 0..3, 1);
@@ -62,63 +79,51 @@ fn parts_are_contiguous() {
     assert_eq!(message(text("xy").cut(Some(0.1), Some(0.1))), "t.txt has 2 symbols, too few for 3 parts");
 }
 
-/// All sequences of an epoch, one after the other, and where in the text 0, 1, 2, … each begins.
-fn epoch(x: &mut Sequences) -> (Vec<Vec<u32>>, Vec<u32>) {
-    let (mut rows, mut starts) = (Vec::new(), Vec::new());
+/// Where the sequences of an epoch begin, batch by batch.
+fn epoch(x: &mut Batches) -> Vec<u32> {
+    let mut starts = Vec::new();
     loop {
         let batch = x.next();
-        assert_eq!(batch.codes.len(), batch.rows * batch.context);
-        for (codes, targets) in batch.codes.chunks(batch.context).zip(batch.targets.chunks(batch.context)) {
-            assert!(codes.iter().zip(targets).all(|(c, t)| c + 1 == *t), "targets are one further on");
-            assert!(codes.windows(2).all(|w| w[0] + 1 == w[1]), "symbols lie side by side");
-            rows.push(targets.to_vec());
-            starts.push(codes[0]);
-        }
+        let index = batch.index.expect("not the whole text at once");
+        assert_eq!(batch.rows, index.len());
+        starts.extend_from_slice(index);
         if batch.last {
-            return (rows, starts);
+            return starts;
         }
     }
 }
 
 proptest! {
     #[test]
-    fn in_order_every_symbol_is_a_target_once(n in 2u32..200, context in 1usize..40, size in 1usize..9) {
-        let text: Vec<u32> = (0..n).collect();
-        let mut x = Sequences::new(&text, context, size, 0, false).unwrap();
-        for _ in 0..2 {
-            let (rows, _) = epoch(&mut x);
-            prop_assert_eq!(rows.concat(), (1..n).collect::<Vec<_>>());
-            prop_assert_eq!(x.targets_per_epoch(), n as usize - 1);
-        }
-        prop_assert_eq!(x.position(), (2, 0));
-    }
-
-    #[test]
-    fn shuffled_sequences_are_whole_and_apart(n in 2u32..300, context in 1usize..40, size in 1usize..9, seed: u64) {
-        let text: Vec<u32> = (0..n).collect();
-        let Ok(mut x) = Sequences::new(&text, context, size, seed, true) else {
-            prop_assert!(n as usize <= context);
+    fn sequences_are_whole_and_apart(n in 2usize..300, context in 1usize..40, size in 1usize..9, seed: u64) {
+        let Ok(mut x) = Batches::sequences(n, context, size, seed) else {
+            prop_assert!(n <= context);
             return Ok(());
         };
-        let mut all = Vec::new();
+        let count = if x.is_full() { x.batch_size() } else { epoch(&mut x).len() };
+        // At most two contexts' worth of symbols is left out of an epoch.
+        prop_assert!(count * context < n && n - 1 - count * context < 2 * context);
+        prop_assert_eq!(count.div_ceil(size), x.per_epoch());
+        if x.is_full() {
+            let batch = x.next();
+            prop_assert_eq!((batch.index, batch.rows), (None, count));
+            return Ok(());
+        }
         for _ in 0..3 {
             let before = x.position();
-            let (rows, mut starts) = epoch(&mut x);
-            prop_assert!(rows.iter().all(|r| r.len() == context));
-            prop_assert_eq!(rows.len() * context, x.targets_per_epoch());
-            prop_assert_eq!(rows.len().div_ceil(size), x.per_epoch());
-            // At most two contexts' worth of symbols is left out of an epoch.
-            prop_assert!(n as usize - 1 - rows.len() * context < 2 * context);
-            all.push(rows);
+            let all = epoch(&mut x);
+            let mut starts = all.clone();
             starts.sort_unstable();
+            prop_assert_eq!(starts.len(), count);
             prop_assert!(starts.windows(2).all(|w| w[1] - w[0] == context as u32));
             prop_assert!((starts[0] as usize) < context);
+            // The symbol behind the last sequence is its last target.
+            prop_assert!(starts[count - 1] as usize + context < n);
             // Sought, it is the same again.
             let after = x.position();
-            let mut again = Sequences::new(&text, context, size, seed, true).unwrap();
+            let mut again = Batches::sequences(n, context, size, seed).unwrap();
             again.seek(before.0, x.per_epoch() - 1);
-            let last = again.next().targets.to_vec();
-            prop_assert_eq!(all.last().unwrap().concat()[(x.per_epoch() - 1) * size * context..].to_vec(), last);
+            prop_assert_eq!(&all[(x.per_epoch() - 1) * size..], again.next().index.unwrap());
             prop_assert_eq!(again.position(), after);
         }
     }
@@ -127,20 +132,20 @@ proptest! {
 /// Epochs begin at different places, each place between 0 and context − 1 as often as others.
 #[test]
 fn epochs_differ() {
-    let text: Vec<u32> = (0..1000).collect();
-    let mut x = Sequences::new(&text, 8, 4, 3, true).unwrap();
+    let mut x = Batches::sequences(1000, 8, 4, 3).unwrap();
     let mut seen = [0; 8];
     for _ in 0..400 {
-        seen[*epoch(&mut x).1.iter().min().unwrap() as usize] += 1;
+        seen[*epoch(&mut x).iter().min().unwrap() as usize] += 1;
     }
     // 50 each; five standard deviations of a binomial are 33.
     assert!(seen.iter().all(|&n| (17..=83).contains(&n)), "{seen:?}");
-    let order = |seed| epoch(&mut Sequences::new(&text, 8, 4, seed, true).unwrap()).1;
+    let order = |seed| epoch(&mut Batches::sequences(1000, 8, 4, seed).unwrap());
     assert_eq!(order(1), order(1));
     assert_ne!(order(1), order(2));
     assert_eq!(
-        message(Sequences::new(&text[..8], 8, 4, 3, true)),
-        "the training part has 8 symbols; sequences of 8 and the symbol after them need 9"
+        message(Batches::sequences(8, 8, 4, 3)),
+        "the training part has 8 symbols, and a sequence of 8 with the symbol after it needs 9: \
+         give a longer text or a smaller context"
     );
-    assert!(Sequences::new(&text[..1], 8, 4, 3, false).is_err());
+    assert!(message(Batches::sequences(1 << 32, 8, 4, 3)).contains("4294967296 symbols"));
 }

@@ -6,6 +6,7 @@ use thalweg_autodiff::{Activation as Function, Number, Shape, Var};
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Layer, Misfit, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `y = f(x)` of each number.
 #[derive(Clone, Debug)]
@@ -42,6 +43,42 @@ impl Layer for Activation {
             Function::Softplus => tape.softplus(x),
             Function::Elu(a) => tape.elu(x, a),
             Function::LeakyRelu(a) => tape.leaky_relu(x, a),
+        }
+    }
+}
+
+impl Export for Activation {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        if self.fused { x.clone() } else { to.activation(self.function, x) }
+    }
+}
+
+impl Exporter<'_> {
+    /// `f(x)` of each number.
+    pub(super) fn activation(&mut self, function: Function, x: &Edge) -> Edge {
+        let graph = &mut *self.graph;
+        match function {
+            Function::Identity => x.clone(),
+            Function::Relu => graph.node("Relu", &[x], []),
+            Function::Gelu => {
+                // x·½(1 + erf(x/√2))
+                let root = graph.scalar(std::f32::consts::SQRT_2);
+                let (one, half) = (graph.scalar(1.0f32), graph.scalar(0.5f32));
+                let y = graph.node("Div", &[x, &root], []);
+                let y = graph.node("Erf", &[&y], []);
+                let y = graph.node("Add", &[&y, &one], []);
+                let y = graph.node("Mul", &[&y, &half], []);
+                graph.node("Mul", &[x, &y], [])
+            }
+            Function::Silu => {
+                let y = graph.node("Sigmoid", &[x], []);
+                graph.node("Mul", &[x, &y], [])
+            }
+            Function::Tanh => graph.node("Tanh", &[x], []),
+            Function::Sigmoid => graph.node("Sigmoid", &[x], []),
+            Function::Softplus => graph.node("Softplus", &[x], []),
+            Function::Elu(a) => graph.node("Elu", &[x], [Attribute::number("alpha", a)]),
+            Function::LeakyRelu(a) => graph.node("LeakyRelu", &[x], [Attribute::number("alpha", a)]),
         }
     }
 }

@@ -9,31 +9,32 @@ use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Module, Place, Reader, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// The zeros around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// As many as keep the size at a stride of 1: dilation·(kernel − 1)/2 on each side, for an odd kernel.
     Same,
-    /// So many on each side.
-    Each(usize),
+    /// So many above and below, and so many left and right.
+    Each([usize; 2]),
 }
 
-/// `x [in, h, w] → [out, h′, w′]` with `weight [out, in/groups, k, k]` and `bias [out]`, both uniform on ±1/√(in/groups·k²) at the
+/// `x [in, h, w] → [out, h′, w′]` with `weight [out, in/groups, k, l]` and `bias [out]`, both uniform on ±1/√(in/groups·k·l) at the
 /// start; h′ = ⌊(h + 2·padding − dilation·(k − 1) − 1)/stride⌋ + 1. Of a sequence `[steps, in] → [steps′, out]` with `weight [out,
-/// in/groups, k]`.
+/// in/groups, k]`. Sizes are `[rows, columns]`; of a sequence, which has one side, both are the same.
 #[derive(Clone, Debug)]
 pub struct Conv {
     /// Channels that it makes.
     pub out: usize,
     /// Points of the kernel along each side.
-    pub kernel: usize,
+    pub kernel: [usize; 2],
     /// How far it moves.
-    pub stride: usize,
+    pub stride: [usize; 2],
     /// Zeros around.
     pub padding: Padding,
     /// The distance of the kernel's points.
-    pub dilation: usize,
+    pub dilation: [usize; 2],
     /// Runs of channels that do not see each other.
     pub groups: usize,
     /// Whether there is a bias.
@@ -49,10 +50,10 @@ impl Conv {
     pub fn new(out: usize) -> Self {
         Self {
             out,
-            kernel: 3,
-            stride: 1,
+            kernel: [3; 2],
+            stride: [1; 2],
             padding: Padding::Same,
-            dilation: 1,
+            dilation: [1; 2],
             groups: 1,
             bias: true,
             activation: Function::Identity,
@@ -60,15 +61,24 @@ impl Conv {
             shift: Place::default(),
         }
     }
-    fn pad(&self) -> usize {
+    fn pad(&self) -> [usize; 2] {
         match self.padding {
-            Padding::Same => self.dilation * (self.kernel - 1) / 2,
+            Padding::Same => [0, 1].map(|side| self.dilation[side] * (self.kernel[side] - 1) / 2),
             Padding::Each(padding) => padding,
         }
     }
     fn window(&self) -> Window {
-        let (stride, padding) = ([self.stride; 2], [self.pad(); 2]);
-        Window { stride, padding, dilation: [self.dilation; 2], groups: self.groups }
+        Window { stride: self.stride, padding: self.pad(), dilation: self.dilation, groups: self.groups }
+    }
+    /// The first of its sizes whose sides differ, if any does.
+    fn oblong(&self) -> Option<&'static str> {
+        let sizes = [
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+            ("padding", self.pad()),
+            ("dilation", self.dilation),
+        ];
+        sizes.into_iter().find(|(_, [rows, columns])| rows != columns).map(|(name, _)| name)
     }
 }
 
@@ -92,21 +102,25 @@ impl Layer for Conv {
             let message = format!("{groups} groups do not divide {channels} channels in and {out} out");
             return Err(Misfit::new(message));
         }
-        if self.padding == Padding::Same && self.dilation * (kernel - 1) % 2 == 1 {
-            let message = format!("a kernel of {kernel} cannot keep the size: it has no middle");
-            return Err(Misfit::new(message).help("give padding a number, or kernel an odd one"));
+        if let (1, Some(name)) = (sizes.len(), self.oblong()) {
+            return Err(Misfit::new(format!("a sequence has one side: {name} takes one number")));
         }
-        let reach = self.dilation * (kernel - 1) + 1;
         let mut ends = Vec::new();
-        for &size in &sizes {
-            let Some(end) = windows(size, self.pad(), reach, self.stride) else {
-                let message = format!("a kernel that reaches over {reach} points does not fit into {input}");
+        for (side, &size) in sizes.iter().enumerate() {
+            let reach = self.dilation[side] * (kernel[side] - 1);
+            if self.padding == Padding::Same && reach % 2 == 1 {
+                let message = format!("a kernel of {} cannot keep the size: it has no middle", kernel[side]);
+                return Err(Misfit::new(message).help("give padding a number, or kernel an odd one"));
+            }
+            let Some(end) = windows(size, self.pad()[side], reach + 1, self.stride[side]) else {
+                let message =
+                    format!("a kernel that reaches over {} points does not fit into {input}", reach + 1);
                 return Err(Misfit::new(message));
             };
             ends.push(end);
         }
         let mut shape = vec![out, channels / groups];
-        shape.resize(2 + sizes.len(), kernel);
+        shape.extend(&kernel[..sizes.len()]);
         let axes = ["out", "in", "height", "width"];
         let axes: &[&'static str] = if sizes.len() == 2 { &axes } else { &["out", "in", "step"] };
         let init = Init::fan_in(shape[1..].iter().product());
@@ -125,25 +139,52 @@ impl Layer for Conv {
         let weight = tape.param_at(self.weight.index());
         let bias = self.bias.then(|| tape.param_at(self.shift.index()));
         if tape.shape(x).len() == 4 {
-            return tape.conv2d(x, weight, bias, self.window(), self.activation);
+            return tape.conv2d_last(x, weight, bias, self.window(), self.activation);
         }
-        let x = tape.permute(x, &[0, 2, 1]);
-        let y = tape.conv1d(x, weight, bias, self.window(), self.activation);
-        tape.permute(y, &[0, 2, 1])
+        tape.conv1d_last(x, weight, bias, self.window(), self.activation)
+    }
+}
+
+/// A size as it is written in expressions.
+pub(super) fn side([rows, columns]: [usize; 2]) -> String {
+    if rows == columns { rows.to_string() } else { format!("size({rows}, {columns})") }
+}
+
+impl Export for Conv {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let weight = to.parameter(self.weight);
+        let bias = self.bias.then(|| to.parameter(self.shift));
+        // A sequence has its channels last, and its steps count as rows.
+        let sides = input.len() - 1;
+        let x = if sides == 1 { to.graph.transpose(x, &[0, 2, 1]) } else { x.clone() };
+        let parts: Vec<&Edge> = [&x, &weight].into_iter().chain(&bias).collect();
+        let whole = |x: &[usize]| x.iter().map(|&x| x as i64).collect::<Vec<_>>();
+        let each = |name, x: [usize; 2]| Attribute::wholes(name, &whole(&x[..sides]));
+        let pads = [&self.pad()[..sides], &self.pad()[..sides]].concat();
+        let attributes = [
+            each("kernel_shape", self.kernel),
+            each("strides", self.stride),
+            Attribute::wholes("pads", &whole(&pads)),
+            each("dilations", self.dilation),
+            Attribute::whole("group", self.groups as i64),
+        ];
+        let y = to.graph.node("Conv", &parts, attributes);
+        let y = to.activation(self.activation, &y);
+        if sides == 1 { to.graph.transpose(&y, &[0, 2, 1]) } else { y }
     }
 }
 
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "conv({}, kernel={}", self.out, self.kernel)?;
-        if self.stride != 1 {
-            write!(f, ", stride={}", self.stride)?;
+        write!(f, "conv({}, kernel={}", self.out, side(self.kernel))?;
+        if self.stride != [1; 2] {
+            write!(f, ", stride={}", side(self.stride))?;
         }
         if let Padding::Each(padding) = self.padding {
-            write!(f, ", padding={padding}")?;
+            write!(f, ", padding={}", side(padding))?;
         }
-        if self.dilation != 1 {
-            write!(f, ", dilation={}", self.dilation)?;
+        if self.dilation != [1; 2] {
+            write!(f, ", dilation={}", side(self.dilation))?;
         }
         if self.groups != 1 {
             write!(f, ", groups={}", self.groups)?;
@@ -171,17 +212,47 @@ pub(super) const ENTRY: Entry = Entry {
     name: "conv",
     usage: "conv(out, kernel=3, stride=1, padding=same, dilation=1, groups=1, bias=true)",
     hyper: HYPER,
-    doc: "a convolution of an image; of a sequence, along its steps",
+    doc: "a convolution of an image; of a sequence, along its steps; kernel=size(3, 5) has 3 rows and 5 columns",
     read,
 };
 
 fn read(r: &Reader<'_>) -> Result<Vec<Module>, ExprError> {
+    let sides = r.sides(HYPER, &["kernel", "stride", "padding", "dilation"])?;
+    let [rows, columns] =
+        [read_side(&Reader { call: &sides[0], ..*r })?, read_side(&Reader { call: &sides[1], ..*r })?];
+    let pair = |of: fn(&Side) -> usize| [of(&rows), of(&columns)];
+    let padding = match (rows.padding, columns.padding) {
+        (None, None) => Padding::Same,
+        (Some(a), Some(b)) => Padding::Each([a, b]),
+        _ => {
+            let message = "padding is `same` on both sides or on none";
+            return Err(ExprError::new(r.source, r.call.span, message));
+        }
+    };
+    let (kernel, stride, dilation) = (pair(|s| s.kernel), pair(|s| s.stride), pair(|s| s.dilation));
+    let Side { out, groups, bias, .. } = rows;
+    Ok(vec![Conv { kernel, stride, padding, dilation, groups, bias, ..Conv::new(out) }.into()])
+}
+
+/// What a call says of one side.
+struct Side {
+    out: usize,
+    kernel: usize,
+    stride: usize,
+    /// None keeps the size.
+    padding: Option<usize>,
+    dilation: usize,
+    groups: usize,
+    bias: bool,
+}
+
+fn read_side(r: &Reader<'_>) -> Result<Side, ExprError> {
     let same = match r.word_or_number("padding")? {
         Some(call) if call.name != "same" => {
             let message = format!("padding is `same` or a number, got {}", call.name);
             return Err(ExprError::new(r.source, call.span, message));
         }
-        word => word.is_some(),
+        found => found.is_some(),
     };
     let v = r.values(HYPER, if same { &["padding"] } else { &[] })?;
     let whole = |i: usize| -> Result<usize, ExprError> {
@@ -191,17 +262,13 @@ fn read(r: &Reader<'_>) -> Result<Vec<Module>, ExprError> {
         let message = format!("{} must be a whole number, got {}", HYPER[i].name, v[i]);
         Err(ExprError::new(r.source, r.call.span, message))
     };
-    let padding = if v[3] == SAME { Padding::Same } else { Padding::Each(whole(3)?) };
-    Ok(vec![
-        Conv {
-            kernel: whole(1)?,
-            stride: whole(2)?,
-            padding,
-            dilation: whole(4)?,
-            groups: whole(5)?,
-            bias: v[6] != 0.0,
-            ..Conv::new(whole(0)?)
-        }
-        .into(),
-    ])
+    Ok(Side {
+        out: whole(0)?,
+        kernel: whole(1)?,
+        stride: whole(2)?,
+        padding: if v[3] == SAME { None } else { Some(whole(3)?) },
+        dilation: whole(4)?,
+        groups: whole(5)?,
+        bias: v[6] != 0.0,
+    })
 }

@@ -1,5 +1,7 @@
 //! [`Declare`]: what layers say about themselves while a network is built.
 
+use std::cell::Cell;
+
 use thalweg_autodiff::Shape;
 use thalweg_core::expr::Span;
 use thalweg_core::{Kind, Layout};
@@ -20,23 +22,42 @@ impl Place {
     }
 }
 
-/// Numbers that are kept from step to step.
-#[derive(Debug)]
-pub struct Statistics<'r, N> {
+/// Numbers that are kept from step to step. Cells, since parts of a tape that are made again hold them too.
+#[derive(Clone, Copy)]
+pub struct Statistics<'a, N> {
     /// All of them.
-    pub numbers: &'r mut [N],
+    pub(crate) numbers: &'a [Cell<N>],
     /// Where each tensor of them starts.
-    pub(crate) starts: &'r [usize],
+    pub(crate) starts: &'a [usize],
+    /// The share of this batch, where each layer is not to take its own.
+    pub(crate) share: Option<f64>,
 }
 
-impl<N> Statistics<'_, N> {
-    /// Where a tensor starts.
-    pub fn at(&self, place: Place) -> usize {
-        self.starts[place.0]
+impl<'a, N> Statistics<'a, N> {
+    /// A tensor of `len` numbers.
+    pub fn of(&self, place: Place, len: usize) -> &'a [Cell<N>] {
+        &self.numbers[self.starts[place.0]..][..len]
+    }
+}
+
+/// What recurrent layers carry from one stretch of a sequence to the next, layer by layer in the order in which they run.
+#[derive(Debug)]
+pub struct States<'r, N> {
+    /// All of it.
+    pub(crate) numbers: &'r mut [N],
+    /// Where that of the next layer begins.
+    pub(crate) at: &'r Cell<usize>,
+}
+
+impl<N> States<'_, N> {
+    /// The next `len` numbers.
+    pub fn next(&mut self, len: usize) -> &mut [N] {
+        let start = self.at.replace(self.at.get() + len);
+        &mut self.numbers[start..start + len]
     }
     /// The same, for a shorter time.
-    pub fn reborrow(&mut self) -> Statistics<'_, N> {
-        Statistics { numbers: self.numbers, starts: self.starts }
+    pub fn reborrow(&mut self) -> States<'_, N> {
+        States { numbers: self.numbers, at: self.at }
     }
 }
 
@@ -94,6 +115,10 @@ pub struct Row {
 /// Collects the tensors of a network, layer by layer.
 #[derive(Debug)]
 pub struct Declare {
+    /// The place in the layout of each tensor, in the order of declaration; that order itself, if empty.
+    places: Vec<usize>,
+    /// How many tensors of the layout are trained.
+    trained: usize,
     prefix: String,
     /// How many tokens there are, while nobody has embedded them.
     tokens: Option<usize>,
@@ -117,6 +142,8 @@ impl Declare {
     /// Nothing yet.
     pub fn new() -> Self {
         Self {
+            places: Vec::new(),
+            trained: usize::MAX,
             prefix: String::new(),
             tokens: None,
             tensors: Vec::new(),
@@ -125,6 +152,14 @@ impl Declare {
             multiply_adds: 0,
             rows: Vec::new(),
         }
+    }
+    /// The same tensors once more, those that are frozen behind the others.
+    pub(crate) fn with_frozen(frozen: &[bool]) -> Self {
+        let mut order: Vec<usize> = (0..frozen.len()).collect();
+        order.sort_by_key(|&i| frozen[i]);
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
+        Self { places, trained: frozen.iter().filter(|f| !**f).count(), ..Self::new() }
     }
     /// Declares a parameter tensor under the layer's own name for it.
     ///
@@ -147,7 +182,8 @@ impl Declare {
         }
         let declared = self.declared(name, shape, axes);
         self.tensors.push((declared, kind, init));
-        Ok(Place(self.tensors.len() - 1))
+        let nth = self.tensors.len() - 1;
+        Ok(Place(self.places.get(nth).copied().unwrap_or(nth)))
     }
     /// Declares numbers that are kept beside the parameters. The place is one among the statistics.
     pub fn statistic(&mut self, name: &str, len: usize, init: Init) -> Place {
@@ -203,14 +239,20 @@ impl Declare {
     /// The layouts of parameters and statistics, how each tensor starts, and a row for each layer.
     pub(crate) fn finish(self) -> Built {
         let (mut layout, mut inits) = (Layout::builder(), Vec::new());
-        for (t, kind, init) in self.tensors {
+        let place = |nth: usize| self.places.get(nth).copied().unwrap_or(nth);
+        let mut tensors: Vec<_> = self.tensors.into_iter().enumerate().collect();
+        tensors.sort_by_key(|(nth, _)| place(*nth));
+        for (i, (nth, (t, kind, init))) in tensors.into_iter().enumerate() {
+            if i == self.trained {
+                layout = layout.frozen();
+            }
             layout = layout.tensor(&t.name, &t.shape, &t.axes, kind);
-            inits.push(init);
+            inits.push((nth, init));
         }
         let (mut statistics, mut statistic_inits) = (Layout::builder(), Vec::new());
-        for (t, init) in self.statistics {
+        for (nth, (t, init)) in self.statistics.into_iter().enumerate() {
             statistics = statistics.tensor(&t.name, &t.shape, &t.axes, Kind::Bias);
-            statistic_inits.push(init);
+            statistic_inits.push((nth, init));
         }
         Built {
             layout: layout.build(),
@@ -231,8 +273,9 @@ impl Default for Declare {
 /// What a network was declared as.
 pub(crate) struct Built {
     pub layout: Layout,
-    pub inits: Vec<Init>,
+    /// For each tensor its number in the order of declaration, from which it is drawn, and how.
+    pub inits: Vec<(usize, Init)>,
     pub statistics: Layout,
-    pub statistic_inits: Vec<Init>,
+    pub statistic_inits: Vec<(usize, Init)>,
     pub rows: Vec<Row>,
 }

@@ -7,6 +7,7 @@ use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `y = f(x·weightᵀ + bias)`: `weight [out, in]`, `bias [out]`, both uniform on ±1/√in at the start. A sequence `[steps, in]` is
 /// mapped step by step.
@@ -56,6 +57,37 @@ impl Layer for Dense {
         let weight = run.tape.param_at(self.weight.index());
         let bias = self.bias.then(|| run.tape.param_at(self.shift.index()));
         run.tape.dense(x, weight, bias, self.activation)
+    }
+}
+
+impl Export for Dense {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        let (weight, bias) = (self.weight, self.bias.then_some(self.shift));
+        let y = export_map(to, x, input, weight, bias);
+        to.activation(self.activation, &y)
+    }
+}
+
+/// `x·weightᵀ + bias` of rows, or of each step of a sequence.
+pub(super) fn export_map(
+    to: &mut Exporter<'_>,
+    x: &Edge,
+    input: Shape,
+    weight: Place,
+    bias: Option<Place>,
+) -> Edge {
+    let weight = to.parameter(weight);
+    let bias = bias.map(|bias| to.parameter(bias));
+    let graph = &mut *to.graph;
+    if input.len() == 1 {
+        let parts: Vec<&Edge> = [x, &weight].into_iter().chain(&bias).collect();
+        return graph.node("Gemm", &parts, [Attribute::whole("transB", 1)]);
+    }
+    let weight = graph.transpose(&weight, &[1, 0]);
+    let y = graph.node("MatMul", &[x, &weight], []);
+    match bias {
+        Some(bias) => graph.node("Add", &[&y, &bias], []),
+        None => y,
     }
 }
 

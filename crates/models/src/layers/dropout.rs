@@ -6,6 +6,7 @@ use thalweg_autodiff::{Number, Shape, Var};
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Layer, Misfit, Run};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// In training `y = x/(1 − p)`, or 0 with probability p; otherwise `y = x`. Srivastava et al. 2014,
 /// <https://jmlr.org/papers/v15/srivastava14a.html>.
@@ -21,6 +22,12 @@ impl Layer for Dropout {
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         run.tape.dropout(x, self.p, run.seed)
+    }
+}
+
+impl Export for Dropout {
+    fn export(&self, _: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        x.clone()
     }
 }
 

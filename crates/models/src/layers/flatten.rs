@@ -5,6 +5,7 @@ use std::fmt;
 use thalweg_autodiff::{Number, Shape, Var};
 
 use super::{Declare, Entry, Layer, Misfit, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// `[a, b, ..] → [a·b·..]`: of an image, channel by channel, each row by row.
 #[derive(Clone, Debug)]
@@ -16,7 +17,18 @@ impl Layer for Flatten {
     }
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let shape = run.tape.shape(x);
+        // Channels come first for those who read the weights behind this layer.
+        let x = match shape[..] {
+            [_, h, w, c] if c > 1 && h * w > 1 => run.tape.permute(x, &[0, 3, 1, 2]),
+            _ => x,
+        };
         run.tape.reshape(x, [shape[0], shape[1..].iter().product()])
+    }
+}
+
+impl Export for Flatten {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        to.graph.node("Flatten", &[x], [Attribute::whole("axis", 1)])
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use thalweg_autodiff::{Number, Shape, Var};
 
 use super::{Declare, Entry, Layer, Misfit, Run};
+use crate::onnx::{Edge, Export, Exporter};
 
 /// `[steps, d] → [d]`: what a recurrent network says after the whole sequence.
 #[derive(Clone, Debug)]
@@ -20,6 +21,12 @@ impl Layer for Last {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let steps = run.tape.shape(x)[1];
         run.tape.select(x, 1, steps - 1)
+    }
+}
+
+impl Export for Last {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        to.graph.select(x, 1, -1)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`Layer`] declares its tensors once it knows the shape that comes in, says the shape that goes out, and runs on a
 //! [`Tape`]. [`Sequential`] is a list of layers, itself a layer. Shapes are those of one row: `[d]` numbers, an image
-//! `[channels, height, width]`, a sequence `[steps, d]`; on the tape a row more stands in front of them.
+//! `[channels, height, width]`, a sequence `[steps, d]`; on the tape the rows stand in front of them, and the channels of an image last:
+//! `[n, height, width, channels]`.
 //!
 //! Names are PyTorch's: those of `torch.nn.Sequential` over the same layers (`0.weight`, `0.bias`, `3.weight`, …, activations and
 //! dropout counted), within a layer those of `torch.nn`'s own. So are starting values: see [`Init`].
@@ -11,6 +12,7 @@
 
 mod activation;
 mod batch_norm;
+mod checkpoint;
 mod conv;
 mod declare;
 mod dense;
@@ -34,14 +36,17 @@ use thalweg_autodiff::{Number, Shape, Tape, Var};
 use thalweg_core::expr::ExprError;
 use thalweg_core::hyper::Hyper;
 
+use crate::onnx::{Edge, Export, Exporter};
+
 pub use self::activation::Activation;
 pub use self::batch_norm::BatchNorm;
+pub use self::checkpoint::Checkpoint;
 pub use self::conv::{Conv, Padding};
 pub(crate) use self::declare::check_row;
-pub use self::declare::{Declare, Misfit, Place, Row, Statistics};
+pub use self::declare::{Declare, Misfit, Place, Row, States, Statistics};
 pub use self::dense::Dense;
 pub use self::dropout::Dropout;
-pub use self::embedding::{Bags, Embedding, default_width};
+pub use self::embedding::{Bags, Embedding, EmbeddingBag, default_width};
 pub use self::flatten::Flatten;
 pub use self::init::Init;
 pub use self::last::Last;
@@ -68,12 +73,15 @@ pub trait Layer: Clone + Debug + Send + Sync {
 pub struct Run<'r, 'a, N: Number> {
     /// The tape.
     pub tape: &'r mut Tape<'a, N>,
-    /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone.
-    pub statistics: Statistics<'r, N>,
+    /// Numbers that are kept from step to step beside the parameters: running means and variances. Written in training alone, once a step:
+    /// not where the tape is [replaying](Tape::is_replaying).
+    pub statistics: Statistics<'a, N>,
     /// Codes of the categories, column by column, or of the tokens.
-    pub bags: &'r [Bags],
+    pub bags: &'a [Bags],
     /// The seed of this step's random choices.
     pub seed: u64,
+    /// Where a stretch of the sequence before left the recurrent layers; at zeros, if none.
+    pub states: Option<States<'r, N>>,
 }
 
 /// What the registry says of a layer, or of a name for several.
@@ -105,8 +113,10 @@ pub const ALL: &[Entry] = &[
     norm::ROOT_MEAN_SQUARE,
     norm::GROUPS,
     residual::ENTRY,
+    checkpoint::ENTRY,
     dropout::ENTRY,
     embedding::ENTRY,
+    embedding::BAG,
     recurrent::GRU,
     recurrent::LSTM,
     transformer::ENTRY,
@@ -123,7 +133,7 @@ pub const ALL: &[Entry] = &[
     activation::LEAKY_RELU,
 ];
 
-/// Any of the layers, and [`Layer`] for all of them.
+/// Any of the layers, and [`Layer`] and [`Export`] for all of them.
 macro_rules! modules {
     ($($name:ident: $doc:literal),* $(,)?) => {
         /// Any layer.
@@ -137,6 +147,11 @@ macro_rules! modules {
             }
             fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
                 match self { $(Module::$name(layer) => layer.forward(run, x),)* }
+            }
+        }
+        impl Export for Module {
+            fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+                match self { $(Module::$name(layer) => layer.export(to, x, input),)* }
             }
         }
         impl fmt::Display for Module {
@@ -160,12 +175,14 @@ modules! {
     BatchNorm: "Each channel to mean 0 and variance 1 over the batch.",
     Norm: "Each row to mean 0 and variance 1 by itself.",
     Residual: "Layers with a way around them.",
+    Checkpoint: "Layers that are run again in the backward pass.",
     Recurrent: "Reads a sequence step by step.",
     Block: "Attention and a perceptron.",
     Position: "Where a step stands.",
     Activation: "A function of each number.",
     Flatten: "All numbers of a row behind each other.",
     Embedding: "A row of a table for each token.",
+    EmbeddingBag: "One row for all tokens.",
     Last: "The last step of a sequence.",
     Dropout: "Leaves numbers out at random.",
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use thalweg_autodiff::{Number, Shape, Var};
-use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
+use thalweg_core::{Float, Kind};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// What a norm runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +26,17 @@ pub enum Over {
 pub struct Norm {
     /// What it runs over.
     pub over: Over,
-    /// ε; in units of the variance.
-    pub eps: f64,
+    /// ε; in units of the variance. None: the distance from 1 to the next number, of f32 or f64.
+    pub eps: Option<f64>,
     weight: Place,
     bias: Place,
 }
 
 impl Norm {
-    /// With PyTorch's ε = 1e-5.
+    /// With PyTorch's ε: 1e-5, but none for root mean squares.
     pub fn new(over: Over) -> Self {
-        Self { over, eps: 1e-5, weight: Place::default(), bias: Place::default() }
+        let eps = (over != Over::RootMeanSquare).then_some(1e-5);
+        Self { over, eps, weight: Place::default(), bias: Place::default() }
     }
 }
 
@@ -59,13 +61,61 @@ impl Layer for Norm {
     fn forward<N: Number>(&self, run: &mut Run<'_, '_, N>, x: Var) -> Var {
         let tape = &mut *run.tape;
         let weight = Some(tape.param_at(self.weight.index()));
+        let eps = self.eps.unwrap_or_else(|| Float::to_f64(N::Base::EPSILON));
         if self.over == Over::RootMeanSquare {
-            return tape.rms_norm(x, weight, self.eps);
+            return tape.rms_norm(x, weight, eps);
         }
         let bias = Some(tape.param_at(self.bias.index()));
         match self.over {
-            Over::Groups(groups) => tape.group_norm(x, groups, weight, bias, self.eps),
-            _ => tape.layer_norm(x, weight, bias, self.eps),
+            Over::Groups(groups) if tape.shape(x).len() == 4 => {
+                let x = tape.permute(x, &[0, 3, 1, 2]);
+                let y = tape.group_norm(x, groups, weight, bias, eps);
+                tape.permute(y, &[0, 2, 3, 1])
+            }
+            Over::Groups(groups) => tape.group_norm(x, groups, weight, bias, eps),
+            _ => tape.layer_norm(x, weight, bias, eps),
+        }
+    }
+}
+
+impl Export for Norm {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, input: Shape) -> Edge {
+        // Files hold f32: its own epsilon where none is given.
+        let own = self.eps.unwrap_or(f64::from(f32::EPSILON));
+        let eps = || Attribute::number("epsilon", own);
+        match self.over {
+            Over::Row => {
+                let (weight, bias) = (to.parameter(self.weight), to.parameter(self.bias));
+                let axis = Attribute::whole("axis", -1);
+                to.graph.node("LayerNormalization", &[x, &weight, &bias], [axis, eps()])
+            }
+            Over::RootMeanSquare => {
+                let weight = to.parameter(self.weight);
+                let graph = &mut *to.graph;
+                let square = graph.node("Mul", &[x, x], []);
+                let mean = graph.node("ReduceMean", &[&square], [Attribute::wholes("axes", &[-1])]);
+                let eps = graph.scalar(own as f32);
+                let mean = graph.node("Add", &[&mean, &eps], []);
+                let root = graph.node("Sqrt", &[&mean], []);
+                let y = graph.node("Div", &[x, &root], []);
+                graph.node("Mul", &[&y, &weight], [])
+            }
+            Over::Groups(groups) => {
+                // Each group is an instance's channel; gain and shift belong to the true ones.
+                let mut gains = vec![1; input.len()];
+                gains[0] = input[0];
+                let weight = to.reshaped(self.weight, &gains);
+                let bias = to.reshaped(self.bias, &gains);
+                let graph = &mut *to.graph;
+                let one = graph.constant("ones", &[groups], &vec![1.0f32; groups]);
+                let zero = graph.constant("zeros", &[groups], &vec![0.0f32; groups]);
+                let runs = graph.reshape(x, &[0, groups as i64, (input.count() / groups) as i64]);
+                let y = graph.node("InstanceNormalization", &[&runs, &one, &zero], [eps()]);
+                let shape: Vec<i64> = [0].into_iter().chain(input.iter().map(|&size| size as i64)).collect();
+                let y = graph.reshape(&y, &shape);
+                let y = graph.node("Mul", &[&y, &weight], []);
+                graph.node("Add", &[&y, &bias], [])
+            }
         }
     }
 }
@@ -90,16 +140,26 @@ pub(super) const ROW: Entry = Entry {
     usage: "layernorm(eps=1e-5)",
     hyper: HYPER,
     doc: "each row, or step of a sequence, to mean 0 and variance 1; gain and shift",
-    read: |r| Ok(vec![Norm { eps: r.values(HYPER, &[])?[0], ..Norm::new(Over::Row) }.into()]),
+    read: |r| Ok(vec![Norm { eps: Some(r.values(HYPER, &[])?[0]), ..Norm::new(Over::Row) }.into()]),
 };
 
 pub(super) const ROOT_MEAN_SQUARE: Entry = Entry {
     name: "rmsnorm",
-    usage: "rmsnorm(eps=1e-5)",
-    hyper: HYPER,
+    usage: "rmsnorm(eps=0)",
+    hyper: ROOT_HYPER,
     doc: "each row, or step of a sequence, to mean square 1; gain",
-    read: |r| Ok(vec![Norm { eps: r.values(HYPER, &[])?[0], ..Norm::new(Over::RootMeanSquare) }.into()]),
+    read: |r| {
+        let eps = Some(r.values(ROOT_HYPER, &[])?[0]).filter(|&eps| eps > 0.0);
+        Ok(vec![Norm { eps, ..Norm::new(Over::RootMeanSquare) }.into()])
+    },
 };
+
+const ROOT_HYPER: &[Hyper] = &[Hyper::new(
+    "eps",
+    0.0,
+    Range::NON_NEGATIVE,
+    "added to the mean square; 0 takes the distance from 1 to the next number, as PyTorch does",
+)];
 
 const GROUP_HYPER: &[Hyper] =
     &[Hyper::required("groups", Range::COUNT, "runs of channels that share mean and variance"), EPS];
@@ -111,6 +171,6 @@ pub(super) const GROUPS: Entry = Entry {
     doc: "runs of channels to mean 0 and variance 1, each row by itself; gain and shift",
     read: |r| {
         let v = r.values(GROUP_HYPER, &[])?;
-        Ok(vec![Norm { eps: v[1], ..Norm::new(Over::Groups(v[0] as usize)) }.into()])
+        Ok(vec![Norm { eps: Some(v[1]), ..Norm::new(Over::Groups(v[0] as usize)) }.into()])
     },
 };

@@ -42,6 +42,30 @@ impl<'a> Reader<'a> {
             }
         }
     }
+    /// The call for rows and the call for columns: of an argument for one of `names` (all of them in order in `declared`) that is
+    /// `size(rows, columns)`, each has its own; of all others both have the same.
+    ///
+    /// # Errors
+    /// A `size` that has not two values.
+    pub fn sides(&self, declared: &[Hyper], names: &[&str]) -> Result<[Call; 2], ExprError> {
+        let mut sides = [self.call.clone(), self.call.clone()];
+        for (nth, arg) in self.call.args.iter().enumerate() {
+            let name = arg.name.as_deref().or(declared.get(nth).map(|h| h.name)).unwrap_or_default();
+            let Value::Call(Call { name: word, args, .. }) = &arg.value else { continue };
+            if word != "size" || !names.contains(&name) {
+                continue;
+            }
+            let [rows, columns] = &args[..] else {
+                let message = format!("size has the rows and the columns of {name}, as in {name}=size(3, 5)");
+                return Err(ExprError::new(self.source, arg.value_span, message));
+            };
+            for (side, one) in sides.iter_mut().zip([rows, columns]) {
+                side.args[nth].value = one.value.clone();
+                side.args[nth].value_span = one.value_span;
+            }
+        }
+        Ok(sides)
+    }
     /// The arguments without names, then those with.
     pub fn split(&self) -> (Vec<&'a Arg>, Call) {
         let (bare, named): (Vec<_>, Vec<_>) = self.call.args.iter().partition(|arg| arg.name.is_none());

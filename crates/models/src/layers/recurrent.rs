@@ -7,6 +7,7 @@ use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
 use super::{Declare, Entry, Init, Layer, Misfit, Place, Run};
+use crate::onnx::{Attribute, Edge, Export, Exporter};
 
 /// Which cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Cell {
     }
 }
 
-/// `[steps, in] → [steps, width]`: the states after each step, from a state of zeros. `weight_ih_l0 [g·width, in]`,
+/// `[steps, in] → [steps, width]`: the states after each step, from a state of zeros, or where a [stretch before](super::States) left it. `weight_ih_l0 [g·width, in]`,
 /// `weight_hh_l0 [g·width, width]`, biases `[g·width]` of both, g = 3 or 4 gates in PyTorch's order, all uniform on ±1/√width at the
 /// start.
 #[derive(Clone, Debug)]
@@ -44,6 +45,10 @@ impl Recurrent {
     /// A state of `width` numbers.
     pub fn new(cell: Cell, width: usize) -> Self {
         Self { cell, width, weights: [Place::default(); 2], biases: [Place::default(); 2] }
+    }
+    /// The numbers that it carries from step to step: of an LSTM, the memory of the cell behind its state.
+    pub fn state(&self) -> usize {
+        if self.cell == Cell::Gru { self.width } else { 2 * self.width }
     }
 }
 
@@ -66,8 +71,16 @@ impl Layer for Recurrent {
         let [n, steps, _] = [0, 1, 2].map(|axis| tape.shape(x)[axis]);
         let w = self.weights.map(|place| tape.param_at(place.index()));
         let biases = Some(self.biases.map(|place| tape.param_at(place.index())));
-        let mut h = tape.full(N::zero(), [n, self.width]);
-        let mut c = h;
+        let mut carried = run.states.as_mut().map(|states| states.next(n * self.state()));
+        let [mut h, mut c] = match carried.as_deref() {
+            None => [tape.full(N::zero(), [n, self.width]); 2],
+            // For a GRU the second half is empty.
+            Some(numbers) => {
+                let (h, c) = numbers.split_at(n * self.width);
+                let h = tape.constant(h, [n, self.width]);
+                [h, if c.is_empty() { h } else { tape.constant(c, [n, self.width]) }]
+            }
+        };
         // Place 0 holds the states that were joined before.
         let mut states = [h; JOINED];
         let mut waiting = 0;
@@ -84,7 +97,47 @@ impl Layer for Recurrent {
                 waiting = 1;
             }
         }
+        if let Some(numbers) = &mut carried {
+            let (to_h, to_c) = numbers.split_at_mut(n * self.width);
+            to_h.copy_from_slice(tape.value(h));
+            if !to_c.is_empty() {
+                to_c.copy_from_slice(tape.value(c));
+            }
+        }
         join(tape, &states[..waiting])
+    }
+}
+
+impl Export for Recurrent {
+    fn export(&self, to: &mut Exporter<'_>, x: &Edge, _: Shape) -> Edge {
+        let (width, gates) = (self.width, self.cell.gates());
+        // PyTorch has r, z, n and i, f, g, o; ONNX z, r, n and i, o, f, g.
+        let (op, order): (_, &[usize]) = match self.cell {
+            Cell::Gru => ("GRU", &[1, 0, 2]),
+            Cell::Lstm => ("LSTM", &[0, 3, 1, 2]),
+        };
+        let ordered = |numbers: &[f32]| -> Vec<f32> {
+            let size = numbers.len() / gates;
+            order.iter().flat_map(|gate| &numbers[gate * size..][..size]).copied().collect()
+        };
+        let [w, r] = self.weights.map(|place| {
+            let (name, numbers) = to.numbers(place);
+            let shape = [1, gates * width, numbers.len() / (gates * width)];
+            to.graph.constant(name, &shape, &ordered(numbers))
+        });
+        let [own, old] = self.biases.map(|place| to.numbers(place));
+        let biases = [ordered(own.1), ordered(old.1)].concat();
+        let b = to.graph.constant(own.0, &[1, biases.len()], &biases);
+        let mut attributes = vec![Attribute::whole("hidden_size", width as i64)];
+        if self.cell == Cell::Gru {
+            // The reset gate comes behind the product, as in PyTorch.
+            attributes.push(Attribute::whole("linear_before_reset", 1));
+        }
+        // Steps first, and an axis of directions in the results.
+        let x = to.graph.transpose(x, &[1, 0, 2]);
+        let y = to.graph.node(op, &[&x, &w, &r, &b], attributes);
+        let y = to.graph.squeeze(&y, 1);
+        to.graph.transpose(&y, &[1, 0, 2])
     }
 }
 

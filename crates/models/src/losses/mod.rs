@@ -7,6 +7,7 @@
 //! Only correctly rounded operations and [`thalweg_core::math`]: the same bits on every instruction set.
 
 mod absolute;
+mod hinge;
 mod huber;
 mod logistic;
 mod poisson;
@@ -23,6 +24,7 @@ use thalweg_core::suggest::nearest;
 use thalweg_core::{Float, isa};
 
 pub use self::absolute::Absolute;
+pub use self::hinge::Hinge;
 pub use self::huber::Huber;
 pub use self::logistic::Logistic;
 pub use self::poisson::Poisson;
@@ -98,6 +100,7 @@ pub const ALL: &[Entry] = &[
     poisson::ENTRY,
     logistic::ENTRY,
     softmax::ENTRY,
+    hinge::ENTRY,
 ];
 
 /// A loss with its hyperparameters.
@@ -124,6 +127,8 @@ pub enum Loss {
     Logistic(Logistic),
     /// Cross-entropy of k classes.
     Softmax(Softmax),
+    /// The margin of two classes.
+    Hinge(Hinge),
 }
 
 /// Calls `$body` with `$l` bound to the pointwise loss, or `$softmax` bound to the other one; each arm is compiled for the
@@ -155,6 +160,10 @@ macro_rules! dispatch {
                 #[inline(always)]
                 || $body,
             ),
+            Loss::Hinge($l) => isa::run(
+                #[inline(always)]
+                || $body,
+            ),
             Loss::Softmax($softmax) => isa::run(
                 #[inline(always)]
                 || $tile,
@@ -174,6 +183,8 @@ impl Loss {
     pub const LOGISTIC: Self = Loss::Logistic(Logistic);
     /// Softmax cross-entropy.
     pub const SOFTMAX: Self = Loss::Softmax(Softmax);
+    /// Hinge loss of two classes.
+    pub const HINGE: Self = Loss::Hinge(Hinge);
 
     /// What the registry says of it.
     pub fn entry(&self) -> &'static Entry {
@@ -185,6 +196,7 @@ impl Loss {
             Loss::Poisson(_) => 4,
             Loss::Logistic(_) => 5,
             Loss::Softmax(_) => 6,
+            Loss::Hinge(_) => 7,
         };
         &ALL[place]
     }

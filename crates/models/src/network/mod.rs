@@ -13,10 +13,12 @@
 //! Each call of [`Objective::gradient`](thalweg_core::Objective::gradient) counts as a step: dropout draws anew, keyed by (seed, step), and
 //! batch norm moves its running statistics. [`Objective::gradient_again`](thalweg_core::Objective::gradient_again) and
 //! [`Objective::loss_again`](thalweg_core::Objective::loss_again) go on with the draws of the last step and move nothing: as functions of
-//! the parameters they stay the same through it, for optimizers that look at several points. [`Objective::loss`](thalweg_core::Objective::loss)
-//! and predictions use neither: no number is left out, and batch norm uses what it kept.
+//! the parameters they stay the same through it, for optimizers that look at several points;
+//! [`Objective::hessian_vector`](thalweg_core::Objective::hessian_vector) is the exact product of that function, and keeps nothing either.
+//! [`Objective::loss`](thalweg_core::Objective::loss) and predictions use neither: no number is left out, and batch norm uses what it kept.
 
 mod criterion;
+mod export;
 mod objective;
 mod predict;
 mod rows;
@@ -29,9 +31,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use thalweg_autodiff::{Number, Shape, Workspace};
 use thalweg_core::expr::{ExprError, Span};
-use thalweg_core::{Float, Layout, Params, Threads};
+use thalweg_core::{Float, Layout, Params, Tensor, Threads, pattern};
 
 pub use self::criterion::Criterion;
+pub use self::export::Entrance;
+use self::objective::Lifted;
 use self::rows::{Reading, Rows};
 pub use self::spec::ModelSpec;
 pub use self::state::StateError;
@@ -67,7 +71,8 @@ pub enum Input {
         /// Numbers of a step.
         features: usize,
     },
-    /// Sequences of tokens: `codes [n, context]`, or `[n, context + 1]` where the next token is predicted.
+    /// Sequences of tokens: `codes [n, context]`, or `[n, context + 1]` where the next token is predicted. Or a text, of which every
+    /// token is a row, `codes [n, 1]`: a row then goes on through the tokens behind it, which must be there.
     Tokens {
         /// How many tokens there are.
         vocabulary: usize,
@@ -147,7 +152,9 @@ pub struct Network<F: Float + Number> {
     criterion: Criterion,
     seed: u64,
     layout: Arc<Layout>,
-    inits: Vec<Init>,
+    inits: Vec<(usize, Init)>,
+    /// The patterns that name frozen tensors.
+    frozen: String,
     rows: Vec<Row>,
     /// The shape of a row that goes into the layers.
     entry: Shape,
@@ -172,6 +179,8 @@ struct Work<F: Float + Number> {
     class_weights: Vec<F>,
     /// Outputs, output-major.
     scratch: Vec<F>,
+    /// Once there was a product with the Hessian.
+    lifted: Option<Box<Lifted<F>>>,
 }
 
 impl<F: Float + Number> std::fmt::Debug for Work<F> {
@@ -192,7 +201,17 @@ impl<F: Float + Number> Network<F> {
         loss: impl Into<Criterion>,
         seed: u64,
     ) -> Result<Self, NetworkError> {
-        let criterion = loss.into();
+        Self::build(spec, input, output, loss.into(), seed, Declare::new())
+    }
+
+    fn build(
+        spec: &ModelSpec,
+        input: Input,
+        output: Output,
+        criterion: Criterion,
+        seed: u64,
+        mut declare: Declare,
+    ) -> Result<Self, NetworkError> {
         let outputs = match (output, &input) {
             (Output::Row(outputs), _) => outputs,
             (Output::NextToken, Input::Tokens { vocabulary, .. }) => *vocabulary,
@@ -204,7 +223,6 @@ impl<F: Float + Number> Network<F> {
         if let Some(message) = criterion.misfit(outputs) {
             return Err(NetworkError::Misfit(message));
         }
-        let mut declare = Declare::new();
         let mut embeddings = Vec::new();
         let mut borders = vec![0u32];
         let wrap = |misfit: Misfit| NetworkError::from(located(spec, misfit));
@@ -260,6 +278,7 @@ impl<F: Float + Number> Network<F> {
             statistics,
             class_weights,
             scratch: Vec::new(),
+            lifted: None,
         };
         Ok(Self {
             spec: spec.clone(),
@@ -270,6 +289,7 @@ impl<F: Float + Number> Network<F> {
             seed,
             layout: Arc::new(built.layout),
             inits: built.inits,
+            frozen: String::new(),
             rows: built.rows,
             entry,
             embeddings,
@@ -286,11 +306,50 @@ impl<F: Float + Number> Network<F> {
     pub fn with_threads(mut self, threads: Threads) -> Self {
         let work = self.work.get_mut().unwrap_or_else(PoisonError::into_inner);
         work.workspace = Workspace::new(threads.clone());
+        work.lifted = None;
         self.threads = threads;
         self
     }
 
-    /// Starting values: PyTorch's defaults, each tensor drawn by the seed and its place in the layout.
+    /// The same network with the tensors that the [pattern](thalweg_core::pattern) names frozen, as in `"0.* 3.*"`: their gradient is not
+    /// computed, optimizers keep no memory for them, and training leaves their bits as they are; layers before the first trained one
+    /// have no backward pass. What was frozen before stays frozen.
+    ///
+    /// Frozen tensors come last in the layout: parameters of the network before are [rearranged](Params::rearranged) into it. Dropout
+    /// and the running statistics of batch norm in frozen layers go on as they did, as PyTorch's do in training mode.
+    ///
+    /// # Errors
+    /// A pattern that names no tensor, or leaves none to be trained.
+    pub fn freeze(self, pattern: &str) -> Result<Self, NetworkError> {
+        let mut order = self.inits.iter().zip(self.layout.tensors()).collect::<Vec<_>>();
+        order.sort_by_key(|((nth, _), _)| *nth);
+        let named =
+            |pattern: &str| order.iter().map(|(_, t)| pattern::matches(pattern, t)).collect::<Vec<_>>();
+        if !named(pattern).contains(&true) {
+            let names: Vec<&str> = order.iter().map(|(_, t)| t.name.as_str()).collect();
+            let message = format!("{pattern:?} names no tensor to freeze; there are {}", names.join(", "));
+            return Err(NetworkError::Misfit(message));
+        }
+        let all = format!("{} {pattern}", self.frozen).trim().to_string();
+        let frozen = named(&all);
+        if !frozen.contains(&false) {
+            return Err(NetworkError::Misfit(format!("with {all:?} frozen nothing is left to be trained")));
+        }
+        let declare = Declare::with_frozen(&frozen);
+        let criterion = self.criterion.clone();
+        let mut other =
+            Self::build(&self.spec, self.input.clone(), self.output, criterion, self.seed, declare)?;
+        other.frozen = all;
+        other.set_steps(self.steps());
+        other.set_statistics(&self.statistics());
+        Ok(other.with_threads(self.threads))
+    }
+    /// The patterns that name frozen tensors; empty if none are.
+    pub fn frozen(&self) -> &str {
+        &self.frozen
+    }
+
+    /// Starting values: PyTorch's defaults, each tensor drawn by the seed and its number in the order of the layers.
     pub fn init(&self) -> Params<F> {
         let mut theta = Params::zeros(&self.layout);
         fill(&mut theta, &self.inits, self.seed);
@@ -316,6 +375,12 @@ impl<F: Float + Number> Network<F> {
     pub fn criterion(&self) -> &Criterion {
         &self.criterion
     }
+    /// The biases of the outputs, unless they are frozen.
+    pub fn output_bias(&self) -> Option<&Tensor> {
+        let last = self.inits.iter().map(|(nth, _)| *nth).max()?;
+        let at = self.inits.iter().position(|(nth, _)| *nth == last)?;
+        self.layout.trained().get(at)
+    }
     /// Its threads.
     pub fn threads(&self) -> &Threads {
         &self.threads
@@ -333,6 +398,19 @@ impl<F: Float + Number> Network<F> {
     /// ```
     pub fn describe(&self) -> &[Row] {
         &self.rows
+    }
+    /// Multiply-adds of all losses, gradients and predictions so far, products with the Hessian left out.
+    pub fn multiply_adds(&self) -> u64 {
+        self.work().workspace.multiply_adds()
+    }
+    /// The most numbers that one loss, gradient or prediction held at a time so far, parameters and rows left out.
+    pub fn peak(&self) -> usize {
+        self.work().workspace.pool().peak()
+    }
+    /// How many numbers of state it carries from step to step of a sequence, where that and the next step are all that a result takes:
+    /// those of its recurrent layers. None where a result takes more, as attention does. See [`Network::advance`].
+    pub fn state(&self) -> Option<usize> {
+        self.layers.state()
     }
     /// Gradients taken so far: with the seed, what dropout draws from.
     pub fn steps(&self) -> u64 {
@@ -375,10 +453,10 @@ impl Criterion {
     }
 }
 
-fn fill<F: Float>(values: &mut Params<F>, inits: &[Init], seed: u64) {
+fn fill<F: Float>(values: &mut Params<F>, inits: &[(usize, Init)], seed: u64) {
     let layout = Arc::clone(values.layout());
-    for (nth, (tensor, init)) in layout.tensors().iter().zip(inits).enumerate() {
-        init.fill(seed, nth, &mut values.flat_mut()[tensor.range()]);
+    for (tensor, (nth, init)) in layout.tensors().iter().zip(inits) {
+        init.fill(seed, *nth, &mut values.flat_mut()[tensor.range()]);
     }
 }
 

@@ -1,10 +1,13 @@
 //! Predictions.
 
+use std::cell::Cell;
+
 use thalweg_autodiff::Number;
 use thalweg_core::{Batch, Float, Params};
 
-use super::objective::EVALUATION_ROWS;
+use super::objective::Kept;
 use super::{Input, Network, Output, Work};
+use crate::layers::States;
 use crate::losses::Task;
 
 impl<F: Float + Number> Network<F> {
@@ -72,6 +75,33 @@ impl<F: Float + Number> Network<F> {
         });
     }
 
+    /// The outputs z of the tokens of one sequence that goes on, `out [places, outputs]`: `codes` are as many as a row has,
+    /// and `state` is where the tokens before them left the recurrent layers, zeros at first; it is moved on. One after the
+    /// other, stretches of a sequence give what the sequence gives as one row, but for rounding.
+    ///
+    /// # Panics
+    /// When the network has no [`state`](Network::state) of the length of `state` or is of no tokens, and as [`Network::scores`].
+    pub fn advance(&self, theta: &Params<F>, codes: &[u32], state: &mut [F], out: &mut [F]) {
+        assert_eq!(
+            self.state(),
+            Some(state.len()),
+            "the network does not carry {} numbers of state",
+            state.len()
+        );
+        assert_eq!(out.len(), self.places() * self.outputs, "each place has {} outputs", self.outputs);
+        let batch = Batch { codes, code_width: codes.len(), index: Some(&[0]), ..Batch::NONE };
+        self.check(theta, &batch, false);
+        let mut guard = self.work();
+        let Work { workspace, rows, statistics, .. } = &mut *guard;
+        rows.gather(&batch, 0, 1, self.reading(), false);
+        let mut tape = workspace.evaluation(&self.layout, theta.flat());
+        let at = Cell::new(0);
+        let states = Some(States { numbers: state, at: &at });
+        let kept = Kept { numbers: statistics.flat_mut(), share: None };
+        let z = self.forward_from(&mut tape, &rows.dense, &rows.bags, 1, kept, self.seed, states);
+        out.copy_from_slice(tape.value(z));
+    }
+
     /// Calls `write(z [rows·places, outputs], scratch, out [rows·places, columns])` for parts that cover the batch.
     fn predict<T>(
         &self,
@@ -89,9 +119,10 @@ impl<F: Float + Number> Network<F> {
         let mut next = 0;
         while next < batch.len() {
             let start = next;
-            next = rows.gather(batch, next, EVALUATION_ROWS, self.reading(), false);
+            next = rows.gather(batch, next, self.evaluation_rows(), self.reading(), false);
             let mut tape = workspace.evaluation(&self.layout, theta.flat());
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, statistics, self.seed);
+            let kept = Kept { numbers: statistics.flat_mut(), share: None };
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, self.seed);
             write(tape.value(z), scratch, &mut out[start * row..next * row]);
         }
     }

@@ -2,6 +2,7 @@
 
 use thalweg_core::{Batch, Float};
 
+use super::objective::Wanted;
 use crate::layers::Bags;
 
 /// What a network reads of a row.
@@ -9,7 +10,7 @@ use crate::layers::Bags;
 pub(super) struct Reading<'n> {
     /// The first code of each column of categories, and the code behind the last one's.
     pub borders: &'n [u32],
-    /// Tokens of a row that go in; 0 without tokens.
+    /// Tokens of a row that go in; 0 without tokens. Where a row has one code alone, it goes on through the codes of the rows behind.
     pub context: usize,
     /// Classes, if targets are classes.
     pub classes: Option<usize>,
@@ -65,8 +66,14 @@ impl<F: Float> Rows<F> {
             }
             self.count += 1;
             self.dense.extend_from_slice(batch.dense_row(at));
-            let codes = batch.code_row(at);
+            let codes = match batch.code_width {
+                1 if reading.context > 0 => {
+                    &batch.codes[at..at + reading.context + usize::from(targets && reading.next)]
+                }
+                _ => batch.code_row(at),
+            };
             if reading.context > 0 {
+                self.bags[0].row();
                 codes[..reading.context].iter().for_each(|&code| {
                     self.bags[0].push((code != Batch::<F>::UNSEEN).then_some(code));
                 });
@@ -106,6 +113,11 @@ impl<F: Float> Rows<F> {
             }
         }
         next
+    }
+
+    /// What their losses are worked out from.
+    pub fn wanted<'a>(&'a self, class_weights: &'a [F]) -> Wanted<'a, F> {
+        Wanted { target: &self.target, labels: &self.labels, weight: &self.weight, class_weights }
     }
 
     /// Σ of the targets' weights, times those of their classes.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thalweg_core::expr::{self, Call, ExprError};
 
-use crate::layers::{Item, Reader, Sequential};
+use crate::layers::{Item, Module, Reader, Sequential};
 
 /// A model expression, checked: calls of [layers](crate::layers::ALL), parted by blanks. The output layer is not named: its size
 /// follows from the data.
@@ -41,6 +41,13 @@ impl ModelSpec {
     /// The text that it was read from: places in errors are places in it.
     pub fn source(&self) -> &str {
         &self.source
+    }
+    /// The tokens of a row that one of the layers asks for, as in `transformer(context=64)`.
+    pub fn context(&self) -> Option<usize> {
+        self.items.iter().find_map(|item| match &item.module {
+            Module::Position(position) => position.steps(),
+            _ => None,
+        })
     }
     /// The layers, without an output layer.
     pub fn layers(&self) -> Sequential {

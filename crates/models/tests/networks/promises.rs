@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 use thalweg_core::{Batch, Grads, Kind, Objective, Params, Threads};
-use thalweg_models::losses::Loss;
+use thalweg_models::losses::{Loss, Task};
 use thalweg_models::network::{Criterion, Input, ModelSpec, Network, NetworkError, Output, StateError};
 
-use crate::common::{codes, numbers};
+use crate::common::{self, IMAGES, SEQUENCES, TABLE, TOKENS, numbers};
+
+type Rows = common::Rows<f64>;
+type Table = common::Table<f64>;
 
 fn network(model: &str, input: Input, output: Output, loss: impl Into<Criterion>) -> Network<f64> {
     Network::new(&ModelSpec::parse(model).unwrap(), input, output, loss, 3).unwrap()
@@ -24,37 +27,6 @@ fn gradient(network: &Network<f64>, theta: &Params<f64>, batch: &Batch<'_, f64>)
     network.gradient(theta, batch, &mut grads);
     grads
 }
-
-/// A table: 3 numbers and 2 columns of 4 and 7 levels; some codes unseen.
-struct Table {
-    x: Vec<f64>,
-    codes: Vec<u32>,
-    y: Vec<f64>,
-    weight: Vec<f64>,
-}
-
-impl Table {
-    fn new(n: usize, y: impl Fn(usize) -> f64) -> Self {
-        let mut codes: Vec<u32> =
-            codes(n, 4, 1).into_iter().zip(codes(n, 7, 2)).flat_map(|(a, b)| [a, 4 + b]).collect();
-        codes.iter_mut().step_by(5).for_each(|code| *code = Batch::<f64>::UNSEEN);
-        let weight = (0..n).map(|i| [1.0, 0.0, 2.0][i % 3]).collect();
-        Self { x: numbers(3 * n, 3), codes, y: (0..n).map(y).collect(), weight }
-    }
-    fn batch(&self) -> Batch<'_, f64> {
-        Batch {
-            dense: &self.x,
-            width: 3,
-            codes: &self.codes,
-            code_width: 2,
-            target: &self.y,
-            weight: Some(&self.weight),
-            index: None,
-        }
-    }
-}
-
-const TABLE: fn() -> Input = || Input::Table { numbers: 3, levels: vec![4, 7] };
 
 /// The loss's slope along each coordinate by central differences: h = ε^(1/3), so the error is of the order of ε^(2/3).
 fn assert_slopes(network: &Network<f64>, theta: &Params<f64>, batch: &Batch<'_, f64>) {
@@ -80,11 +52,12 @@ fn assert_slopes(network: &Network<f64>, theta: &Params<f64>, batch: &Batch<'_, 
 #[test]
 fn gradients_are_the_slopes_of_every_loss() {
     let third = |i: usize| (i % 3) as f64;
-    let losses = ["squared", "huber(0.7)", "absolute", "quantile(0.8)", "poisson", "logistic", "softmax"];
+    let losses =
+        ["squared", "huber(0.7)", "absolute", "quantile(0.8)", "poisson", "logistic", "softmax", "hinge"];
     for loss in losses {
         let loss: Loss = loss.parse().unwrap();
         let outputs = loss.outputs(3);
-        let data = Table::new(9, |i| if loss == Loss::LOGISTIC { (i % 2) as f64 } else { third(i) });
+        let data = Table::new(9, |i| if loss.task() == Task::TwoClasses { (i % 2) as f64 } else { third(i) });
         let network = network("mlp(5, activation=tanh) dense(4) silu", TABLE(), Output::Row(outputs), loss);
         let theta = network.init();
         assert_slopes(&network, &theta, &data.batch());
@@ -100,60 +73,6 @@ fn gradients_are_the_slopes_of_every_loss() {
     assert_eq!(network.loss(&network.init(), &data.batch()).weight, weights.sum::<f64>());
 }
 
-/// Rows for each form of input, with classes below 3.
-struct Rows {
-    input: Input,
-    x: Vec<f64>,
-    codes: Vec<u32>,
-    code_width: usize,
-    y: Vec<f64>,
-}
-
-impl Rows {
-    fn numbers(input: Input, n: usize, width: usize) -> Self {
-        let y = (0..n).map(|i| (i % 3) as f64).collect();
-        Self { input, x: numbers(n * width, 5), codes: vec![], code_width: 0, y }
-    }
-    fn image(n: usize) -> Self {
-        Self::numbers(Input::Image { channels: 2, height: 6, width: 5 }, n, 60)
-    }
-    fn sequence(n: usize) -> Self {
-        Self::numbers(Input::Sequence { steps: 5, features: 3 }, n, 15)
-    }
-    fn tokens(n: usize, code_width: usize) -> Self {
-        let input = Input::Tokens { vocabulary: 6, context: 4 };
-        let mut codes = codes(n * code_width, 6, 4);
-        codes.iter_mut().step_by(7).for_each(|code| *code = Batch::<f64>::UNSEEN);
-        Self { codes, code_width, ..Self::numbers(input, n, 0) }
-    }
-    fn batch(&self) -> Batch<'_, f64> {
-        Batch {
-            dense: &self.x,
-            width: self.x.len() / self.y.len(),
-            codes: &self.codes,
-            code_width: self.code_width,
-            target: &self.y,
-            weight: None,
-            index: None,
-        }
-    }
-}
-
-const IMAGES: [&str; 4] = [
-    "conv(3) tanh pool(2) conv(4, kernel=2, padding=1, stride=2, dilation=2, groups=1, bias=false) gelu",
-    "conv(4, groups=2) groupnorm(2) silu avgpool(2, stride=1, padding=1) dense(4) rmsnorm softplus",
-    "residual(conv(4, stride=2), tanh, conv(4)) elu globalpool layernorm",
-    "residual(conv(2), gelu) flatten residual(dense(7), sigmoid)",
-];
-const SEQUENCES: [&str; 4] = [
-    "gru(4)",
-    "lstm(4) dense(3) tanh last layernorm",
-    "conv(4, kernel=2, padding=1) layernorm gru(3) globalpool",
-    "dense(4) position block(heads=2, hidden=5, causal=false) rmsnorm",
-];
-const TOKENS: [&str; 3] =
-    ["gru(4)", "embedding(3) lstm(3)", "transformer(d=4, heads=2, layers=2, hidden=6, context=4)"];
-
 #[test]
 fn gradients_are_the_slopes_of_every_layer() {
     let (images, sequences) = (Rows::image(4), Rows::sequence(5));
@@ -161,6 +80,8 @@ fn gradients_are_the_slopes_of_every_layer() {
     let all = IMAGES.map(|model| (model, &images, Output::Row(3))).into_iter();
     let all = all.chain(SEQUENCES.map(|model| (model, &sequences, Output::Row(3))));
     let all = all.chain(TOKENS.map(|model| (model, &tokens, Output::Row(3))));
+    let bags = ["embeddingbag(4) dense(3) tanh", "embeddingbag(4, mean=false) silu"];
+    let all = all.chain(bags.map(|model| (model, &tokens, Output::Row(3))));
     let all = all.chain(TOKENS.map(|model| (model, &next, Output::NextToken)));
     for (model, rows, output) in all {
         let network = network(model, rows.input.clone(), output, Loss::SOFTMAX);

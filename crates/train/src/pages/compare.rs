@@ -10,7 +10,8 @@ use crate::report::{
 /// Curves, the table, the searches.
 pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread], command: &str) -> Report {
     let file = prepared.job.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let mut page = Report::new(format!("Side by side: {} from {file}", prepared.job.target));
+    let what = if prepared.text.is_some() { "the text" } else { &prepared.job.target };
+    let mut page = Report::new(format!("Side by side: {what} from {file}"));
     page.lead = "The same data, the same start, the same batches. A member without a rate got the best of nine, each with the \
                  same budget, chosen without the test rows."
         .into();
@@ -19,7 +20,7 @@ pub fn compare_page(prepared: &Prepared, compared: &Compared, spreads: &[Spread]
         page.fact("lowest loss", human(run.outcome.fitted.train_loss)).fact("by", run.member.label.clone());
     }
     page.fact("loss", prepared.loss.to_string())
-        .fact("training rows", prepared.train.len().to_string())
+        .fact("training rows", prepared.rows().to_string())
         .fact("passes", prepared.epochs.to_string());
 
     let mut above = Line::new("Loss above the best", Axis::log("step"), Axis::log("loss − best"));

@@ -34,6 +34,9 @@ const POINTS: usize = 5000;
 pub fn fit_page(page: &FitPage<'_>) -> Report {
     let FitPage { prepared, outcome, .. } = *page;
     let file = prepared.job.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    if let Some(text) = &prepared.text {
+        return super::text::text_page(page, text, &file);
+    }
     let mut report = Report::new(format!("{} from {file}", prepared.job.target));
     let shown = outcome.test.as_ref().or(outcome.valid.as_ref());
     report.score = shown.map(|scored| headline(prepared, scored, outcome.test.is_some()));
@@ -75,7 +78,8 @@ fn headline(prepared: &Prepared, scored: &Scored, test: bool) -> report::Score {
     }
 }
 
-fn curves(prepared: &Prepared, outcome: &Outcome) -> Section {
+pub(super) fn curves(prepared: &Prepared, outcome: &Outcome) -> Section {
+    let validates = outcome.fitted.valid_loss.is_some();
     let epochs = &outcome.history.epochs;
     let steps = &outcome.history.steps;
     let of = |f: &dyn Fn(&crate::EpochRecord) -> f64| epochs.iter().map(f).collect::<Vec<f64>>();
@@ -88,7 +92,7 @@ fn curves(prepared: &Prepared, outcome: &Outcome) -> Section {
     loss.x = epoch_axes();
     loss.size = Size::Wide;
     loss.series.push(curve("training, penalty included", of(&|e| e.train_loss)));
-    if prepared.valid.is_some() {
+    if validates {
         loss.series.push(curve("validation", of(&|e| e.valid_loss.unwrap_or(f64::NAN))));
         if let Some(best) = epochs.iter().find(|e| e.epoch == outcome.fitted.best_epoch) {
             let label = format!("best epoch, {}", best.epoch);
@@ -97,9 +101,13 @@ fn curves(prepared: &Prepared, outcome: &Outcome) -> Section {
     }
     loss.cap(10.0);
     let mut section = Section::new("How it went").with(loss);
-    if prepared.valid.is_some() {
-        let title = prepared.metric.title();
-        let mut score = Line::new(format!("Validation {title}"), Axis::linear("epoch"), Axis::linear(title));
+    if validates {
+        let title = match &prepared.text {
+            Some(text) => crate::text::title(&text.vocabulary),
+            None => prepared.metric.title().into(),
+        };
+        let mut score =
+            Line::new(format!("Validation {title}"), Axis::linear("epoch"), Axis::linear(title.as_str()));
         score.x = epoch_axes();
         score.series.push(curve("validation", of(&|e| e.valid_score.unwrap_or(f64::NAN))));
         section = section.with(score);
@@ -228,7 +236,7 @@ fn of_second(judged: &Judged) -> (Vec<f64>, Vec<bool>) {
     (probability, judged.labels().into_iter().map(|t| t == 1).collect())
 }
 
-fn layers(network: &Network<f32>) -> Section {
+pub(super) fn layers(network: &Network<f32>) -> Section {
     let columns = vec![
         Column::text("place"),
         Column::text("layer"),
@@ -303,7 +311,7 @@ fn coefficients(outcome: &Outcome) -> Section {
     section
 }
 
-fn repeat(page: &FitPage<'_>) -> Section {
+pub(super) fn repeat(page: &FitPage<'_>) -> Section {
     let mut versions = Pairs::new("Versions");
     for (name, version) in page.versions {
         versions = versions.row(name.clone(), version.clone());

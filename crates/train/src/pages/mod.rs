@@ -3,6 +3,7 @@
 mod compare;
 mod fit;
 mod function;
+mod text;
 
 pub use compare::{chosen, compare_page};
 pub use fit::{FitPage, fit_page};

@@ -26,6 +26,8 @@ pub fn job(target: &str) -> Job {
         seed: 0,
         loss: None,
         model: None,
+        freeze: None,
+        context: None,
         intercept: true,
         l1: 0.0,
         l2: Some(0.0),

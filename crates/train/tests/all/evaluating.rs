@@ -296,3 +296,50 @@ impl Observer for Rates {
         Ok(())
     }
 }
+
+/// Averaged weights never saw a batch: batch norm's statistics are worked out for them, or they would be scored with those of others.
+#[test]
+fn averaged_weights_are_scored_with_statistics_of_their_own() {
+    let with_valid = |valid| Job {
+        model: Some(ModelSpec::parse("dense(3) batchnorm tanh dense(4) batchnorm relu").unwrap()),
+        batch: Some(BatchSize::Rows(16)),
+        epochs: Some(4),
+        valid,
+        learn: thalweg_data::EncoderOptions::default(),
+        ..open("sgd(lr=0.05)")
+    };
+    for valid in [Part::None, Part::Fraction(0.25)] {
+        let mut job = with_valid(valid);
+        job.learn.ignore = vec!["kind".into()];
+        job.learn.ignore.extend(["y", "w"].map(String::from));
+        let ready = Prepared::of_table(job, &table(&noisy(320, 1))).unwrap();
+        for rule in ["sgd(lr=0.05) | ema(0.98)", "sgd(lr=0.05) | swa(start=20)", "schedulefree_sgd(lr=0.1)"] {
+            let mut recorder = Recorder::new(|_| Ok(()));
+            let outcome = told(&ready, &plan(rule), &mut [&mut recorder]);
+            let network = outcome.model.network().unwrap();
+            // The first layer's means over all training rows: batches of 16 make them whole.
+            let (weight, bias) =
+                (outcome.model.params.tensor("0.weight"), outcome.model.params.tensor("0.bias"));
+            let (rows, width) = (ready.train.len(), weight.len() / 3);
+            assert_eq!(rows % 16, 0);
+            let statistics = network.statistics();
+            for (k, &kept) in statistics.tensor("1.running_mean").iter().enumerate() {
+                let row = &weight[k * width..][..width];
+                let z = |x: &[f64]| bias[k] + row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+                let mean = ready.train.dense.chunks_exact(width).map(z).sum::<f64>() / rows as f64;
+                // Sums of 16 in f32.
+                assert!(
+                    (f64::from(kept) - mean).abs() < 1e-5,
+                    "{rule}: channel {k} has {kept}, its rows {mean}"
+                );
+            }
+            // What was validated is what is kept.
+            if let Some(best) = outcome.fitted.valid_loss {
+                let losses: Vec<f64> = recorder.epochs.iter().filter_map(|e| e.valid_loss).collect();
+                assert_eq!(best, losses.iter().copied().fold(f64::INFINITY, f64::min), "{rule}: {losses:?}");
+                let again = outcome.model.mean_loss(ready.valid.as_ref().unwrap());
+                assert_eq!(again, best, "{rule}");
+            }
+        }
+    }
+}

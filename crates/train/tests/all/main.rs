@@ -8,4 +8,5 @@ mod loop_;
 mod optima;
 mod policies;
 mod scores;
+mod text;
 mod weights;

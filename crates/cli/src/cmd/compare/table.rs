@@ -208,8 +208,13 @@ fn command(args: &args::Compare, training: &args::Training) -> Result<String, Fa
 
 fn document(prepared: &Prepared, run: &Ran, spread: &Spread, report: &Option<PathBuf>) -> Value {
     let (outcome, fitted) = (&run.outcome, &run.outcome.fitted);
+    let task = match prepared.text {
+        Some(_) => "text",
+        None if prepared.classes().is_empty() => "number",
+        None => "classes",
+    };
     json!({
-        "task": if prepared.classes().is_empty() { "number" } else { "classes" },
+        "task": task,
         "model": outcome.model.expression(),
         "member": run.member.label,
         "optimizer": outcome.optimizer,
