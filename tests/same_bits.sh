@@ -45,6 +45,11 @@ compare digits examples/data/digits.csv --target digit --batch 64 --epochs 5
 compare diabetes examples/data/diabetes.csv --target progression --optimizer "clip(1) | momentum(lr=0.01) | ema(0.9)" --l1 0.01
 compare penguins examples/data/penguins.csv --target body_mass_g --loss "huber(1.35)" --optimizer gd
 compare poisson examples/data/diabetes.csv --target progression --loss poisson --optimizer rmsprop --epochs 100
+# Rules that look at a tensor, at all parameters, at other points or at single rows.
+compare lamb examples/data/breast_cancer.csv --target diagnosis --optimizer "agc | lamb(lr=0.05)" --epochs 100
+compare prodigy examples/data/diabetes.csv --target progression --optimizer prodigy --epochs 100
+compare lbfgs examples/data/digits.csv --target digit --optimizer lbfgs
+compare svrg examples/data/breast_cancer.csv --target diagnosis --optimizer svrg --epochs 10
 compare_threads mlp examples/data/digits.csv --target digit --model "mlp(128, 64, dropout=0.1)" --epochs 3 --batch 128
 compare_threads batchnorm examples/data/penguins.csv --target species --model "dense(48) batchnorm silu residual(dense(48), layernorm, tanh)" --epochs 5
 echo "$checked models compared: $checked passed, 0 failed"

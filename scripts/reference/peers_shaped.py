@@ -202,6 +202,8 @@ def soap_pto(a):
     keep = dict(
         shampoo_beta=a["shampoo_beta"], weight_decay=a["weight_decay"], precondition_frequency=a["every"], eps=a["eps"]
     )
+    if "max_dim" in a:
+        keep["max_precondition_dim"] = a["max_dim"]
     return run_torch(lambda p: pytorch_optimizer.SOAP(p, lr=a["lr"], betas=betas(a), **keep))
 
 
@@ -259,7 +261,12 @@ TABLE = [
         ALL,
         lambda a: run_optax(optax.chain(optax.scale_by_sm3(a["momentum"], eps=a["eps"]), optax.scale(-a["lr"]))),
         {"lr": 0.1, "momentum": 0.9, "eps": 1e-8},
-        [{}, {"lr": 0.5, "momentum": 0.5}, {"lr": 0.3, "momentum": 0.0, "eps": 1e-3}],
+        [
+            {},
+            {"lr": 0.5, "momentum": 0.5},
+            {"lr": 0.3, "momentum": 0.0, "eps": 1e-3},
+            {"lr": 0.05, "momentum": 0.0, "eps": 1e-6},
+        ],
     ),
     (
         "sm3",
@@ -320,6 +327,9 @@ TABLE = [
             {"lr": 2.0, "trust_coefficient": 0.02, "weight_decay": 1.0, "nesterov": True},
             {"lr": 3.0, "momentum": 0.5, "dampening": 0.5, "trust_coefficient": 0.01, "weight_decay": 0.3},
             {"lr": 3.0, "momentum": 0.0, "trust_coefficient": 0.01, "weight_decay": 0.3},
+            {"lr": 1.0, "momentum": 0.0, "trust_coefficient": 0.02, "weight_decay": 0.1},
+            {"lr": 5.0, "momentum": 0.0, "weight_decay": 1.0},
+            {"lr": 1.0, "momentum": 0.8, "trust_coefficient": 0.005, "weight_decay": 0.2, "nesterov": True},
         ],
     ),
     (
@@ -373,6 +383,8 @@ TABLE = [
         [
             {**FACTOR, "eps1": 1e-30, "beta1": 0.0, "lr": 0.1},
             {**FACTOR, "eps1": 1e-30, "beta1": 0.9, "lr": 0.05, "weight_decay": 0.2, "d": 1.5},
+            {**FACTOR, "eps1": 1e-30, "beta1": 0.5, "lr": 0.1, "beta2_decay": -0.5},
+            {**FACTOR, "eps1": 1e-30, "beta1": 0.95, "lr": 0.02, "eps2": 0.1},
         ],
     ),
     (
@@ -386,9 +398,11 @@ TABLE = [
         [
             {},
             {"lr": 0.02, "nesterov": False},
+            {"lr": 0.05, "nesterov": False, "momentum": 0.8, "weight_decay": 0.2},
             {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1},
             {"lr": 0.02, "ns_steps": 3, "eps": 1e-2},
             {"lr": 0.05, "consistent_rms": 0.2, "weight_decay": 0.3},
+            {"lr": 0.1, "consistent_rms": 0.5, "momentum": 0.9},
             {"lr": 0.02, "ns_steps": 1, "momentum": 0.5},
         ],
     ),
@@ -461,6 +475,11 @@ TABLE = [
             {},
             {"lr": 0.02, "beta1": 0.8, "beta2": 0.9, "shampoo_beta": 0.5, "every": 1},
             {"lr": 0.05, "beta2": 0.99, "shampoo_beta": 0.9, "eps": 1e-2, "weight_decay": 0.2, "every": 3},
+            *[
+                {"lr": lr, "beta1": 0.9, "every": every, "weight_decay": 0.05, "max_dim": most}
+                for lr, every in [(0.02, 1), (0.05, 3), (0.01, 10)]
+                for most in [1, 2]
+            ],
         ],
     ),
     (

@@ -7,13 +7,14 @@
 `crates/optim/tests/data/whole.json`: 50 steps each. A case has `gradients`, the name of a recorded set, or
 `objective`, the name of a quadratic f(x) = x'Ax/2 - b'x whose gradient is taken where the rule asks for it. Columns
 beside `theta`: `averaged` (the weights to evaluate, or the slow ones), `d` (the estimated distance), `losses` (those
-that were handed in, all 50). `crates/optim/tests/data/lbfgs.json`: the first ten iterates of L-BFGS. `args` holds
+that were handed in, all 50), `rates` (those that a search found, all 50). `crates/optim/tests/data/lbfgs.json`: the first ten iterates of L-BFGS. `args` holds
 every hyperparameter by our name, defaults included. Where a peer departs from the paper or is changed here:
 
 - Schedule-free: `theta` is y, where gradients are taken; `averaged` is x, what eval() gives.
 - Prodigy moves by the old d times lr but adds the new d times eps to the root; both decays use the old d.
 - D-Adapted SGD measures its first gradient without the decay.
 - Polyak: optax divides by the norm of the scaled gradient if `scaling` is not 1; it is 1 here.
+- Armijo: optax's first trial is its increase_factor; its next ones are that times the last rate, as ours.
 - SAM: pytorch-optimizer takes the norm in float32; its source is run here without that cast.
 - Sophia: pytorch-optimizer's m / max(h, eps), cut at p, is lr * p times the paper's m / max(gamma h, eps) cut at 1,
   with gamma = p: `args` are the paper's. optax's sees a new curvature one step late and corrects m for its bias: not
@@ -211,6 +212,38 @@ def on_optax(rule):
             if t in LISTED:
                 listed.append(theta.tolist())
         return {"theta": listed}
+
+    return run
+
+
+def armijo(a):
+    assert a["lr"] == a["growth"]
+    search = optax.scale_by_backtracking_linesearch(
+        max_backtracking_steps=60,
+        slope_rtol=a["c1"],
+        decrease_factor=a["factor"],
+        increase_factor=a["growth"],
+        max_learning_rate=math.inf,
+    )
+    rule = optax.chain(optax.sgd(1.0), search)
+
+    def run(source, theta0):
+        theta = jax.numpy.asarray(theta0, dtype="float64")
+        matrix, vector = jax.numpy.asarray(source.a), jax.numpy.asarray(source.b)
+
+        def value(x):
+            return x @ (matrix @ x) / 2 - vector @ x
+
+        state, listed, rates = rule.init(theta), [], []
+        update_of = jax.jit(lambda g, s, x, f: rule.update(g, s, x, value=f, grad=g, value_fn=value))
+        for t in range(1, STEPS + 1):
+            loss, gradient = source(t, np.asarray(theta))
+            update, state = update_of(jax.numpy.asarray(gradient), state, theta, loss)
+            theta = optax.apply_updates(theta, update)
+            rates.append(float(state[-1].learning_rate))
+            if t in LISTED:
+                listed.append(theta.tolist())
+        return {"theta": listed, "rates": rates}
 
     return run
 
@@ -437,13 +470,20 @@ TABLE = [
         ["scales", "signs"],
         schedule_free(schedulefree.RAdamScheduleFree),
         SFR,
-        [{}, {"lr": 0.05, "beta2": 0.95, "weight_decay": 0.1}, {"lr": 0.01, "silent_sgd_phase": False, "r": 1.0}],
+        [
+            {},
+            {"lr": 0.05, "beta2": 0.95, "weight_decay": 0.1},
+            {"lr": 0.02, "beta1": 0.8, "beta2": 0.99, "r": 0.5},
+            {"lr": 0.01, "silent_sgd_phase": False, "r": 1.0},
+            {"lr": 0.02, "beta2": 0.9, "silent_sgd_phase": False, "weight_decay": 0.05},
+            {"lr": 0.03, "beta1": 0.7, "beta2": 0.98, "silent_sgd_phase": False},
+        ],
     ),
     (
         "prodigy",
         PRO,
         "prodigyopt.Prodigy(decouple=decoupled)",
-        ["signs", "drift", "condition_10", "condition_100"],
+        ["signs", "drift", "origin", "condition_10", "condition_100"],
         adapted(prodigyopt.Prodigy),
         PRODIGY,
         [
@@ -453,6 +493,9 @@ TABLE = [
             {"d0": 1e-2, "lr": 0.5, "weight_decay": 0.1, "safeguard_warmup": True},
             {"d0": 1e-2, "weight_decay": 0.1, "decoupled": False, "beta3": 0.9},
             {"d0": 1e-2, "beta1": 0.0, "eps": 1e-3, "growth_rate": 1.2},
+            {"d0": 1e-2, "weight_decay": 0.05, "decoupled": False, "use_bias_correction": True},
+            {"d0": 3e-2, "weight_decay": 0.2, "decoupled": False, "safeguard_warmup": True, "beta2": 0.99},
+            {"d0": 2e-2, "use_bias_correction": True, "safeguard_warmup": True, "d_coef": 0.8},
         ],
     ),
     (
@@ -468,26 +511,32 @@ TABLE = [
         "dadapt_sgd",
         DA,
         "dadaptation.DAdaptSGD",
-        ["signs", "drift", "condition_10", "condition_100"],
+        ["signs", "drift", "origin", "condition_10", "condition_100"],
         adapted(dadaptation.DAdaptSGD),
         DSGD,
         [
             {},
             {"d0": 1e-2, "momentum": 0.9},
+            {"d0": 2e-2, "momentum": 0.5, "weight_decay": 0.05, "growth_rate": 1.1},
+            {"d0": 5e-3, "momentum": 0.8, "lr": 0.7, "growth_rate": 1.2},
             {"d0": 1e-2, "lr": 0.5, "weight_decay": 0.1, "growth_rate": 1.1},
+            {"d0": 3e-2, "weight_decay": 0.02, "growth_rate": 1.05},
         ],
     ),
     (
         "dadapt_adam",
         DA,
         "dadaptation.DAdaptAdam(decouple=decoupled)",
-        ["signs", "drift", "condition_10", "condition_100"],
+        ["signs", "drift", "origin", "condition_10", "condition_100"],
         adapted(dadaptation.DAdaptAdam),
         DADAM,
         [
             {},
             {"d0": 1e-2, "lr": 0.5, "beta2": 0.99, "use_bias_correction": True},
             {"d0": 1e-2, "weight_decay": 0.1, "decoupled": True, "growth_rate": 1.1},
+            {"d0": 2e-2, "weight_decay": 0.3, "decoupled": True, "use_bias_correction": True, "growth_rate": 1.05},
+            {"d0": 1e-2, "lr": 0.7, "weight_decay": 0.05, "decoupled": True, "beta2": 0.95, "eps": 1e-4},
+            {"d0": 3e-2, "beta1": 0.8, "beta2": 0.99, "use_bias_correction": True},
             {"d0": 1e-2, "weight_decay": 0.1, "beta1": 0.8, "eps": 1e-3},
         ],
     ),
@@ -495,13 +544,16 @@ TABLE = [
         "dadapt_adagrad",
         DA,
         "dadaptation.DAdaptAdaGrad",
-        ["signs", "drift", "condition_10"],
+        ["signs", "drift", "origin", "condition_10"],
         adapted(dadaptation.DAdaptAdaGrad),
         DADAGRAD,
         [
             {},
             {"d0": 1e-2, "momentum": 0.9},
+            {"d0": 2e-2, "momentum": 0.5, "eps": 1e-3},
+            {"d0": 1e-2, "momentum": 0.8, "lr": 0.5, "weight_decay": 0.02, "growth_rate": 1.05},
             {"d0": 1e-2, "lr": 0.5, "weight_decay": 0.05, "growth_rate": 1.02, "eps": 1e-3},
+            {"d0": 3e-2, "eps": 1e-4},
         ],
     ),
     (
@@ -525,6 +577,23 @@ TABLE = [
             {"lr": 1.5, "f_min": "minimum", "eps": 0.0, "nonnegative": False},
             {"lr": 2.0, "f_min": "minimum", "eps": 1e-2, "nonnegative": False},
             {"lr": 1.0, "f_min": -1.0, "eps": 0.0, "nonnegative": True},
+            {"lr": 1.2, "f_min": 2.0, "eps": 0.0, "nonnegative": True},
+            {"lr": 1.7, "f_min": "minimum", "eps": 1e-3, "nonnegative": True},
+        ],
+    ),
+    (
+        "armijo",
+        OPTAX,
+        "optax.chain(sgd(1), scale_by_backtracking_linesearch(slope_rtol=c1, decrease_factor=factor, "
+        "increase_factor=growth, max_learning_rate=inf, rtol=0, atol=0)), whose first trial is growth: lr",
+        ["condition_100", "condition_10000"],
+        armijo,
+        None,
+        [
+            {"lr": 2.0, "c1": 1e-4, "factor": 0.5, "growth": 2.0},
+            {"lr": 1.5, "c1": 1e-4, "factor": 0.8, "growth": 1.5},
+            {"lr": 3.0, "c1": 0.3, "factor": 0.5, "growth": 3.0},
+            {"lr": 1.1, "c1": 0.1, "factor": 0.7, "growth": 1.1},
         ],
     ),
     (
@@ -582,7 +651,11 @@ AROUND = [
         "pytorch_optimizer.SAM, with its norm in float64",
         ["condition_10", "condition_100"],
         sam_pto,
-        [({"rho": 0.05, "adaptive": True}, "sgd", {"lr": 0.3}), ({"rho": 0.5, "adaptive": True}, "adam", {"lr": 0.05})],
+        [
+            ({"rho": 0.05, "adaptive": True}, "sgd", {"lr": 0.3}),
+            ({"rho": 0.5, "adaptive": True}, "adam", {"lr": 0.05}),
+            ({"rho": 0.1, "adaptive": True}, "sgd", {"lr": 0.05, "momentum": 0.9}),
+        ],
     ),
     (
         "swa",
@@ -604,8 +677,10 @@ def sources():
     rng = np.random.default_rng(SEED + 4)
     t = np.arange(STEPS)[:, None]
     drift = rng.standard_normal(7) * np.cos(t / 30 + rng.random(7)) + 0.5 * rng.standard_normal((STEPS, 7))
-    rows = {"scales": sets["scales"], "signs": sets["signs"], "drift": drift}
-    starts = {**{name: THETA0[name] for name in ["scales", "signs"]}, "drift": [0.3, -0.7, 1.1, 0.0, -1.9, 0.05, 2.4]}
+    # From 0, steps that are far smaller than numbers around 1 keep all their digits.
+    rows = {"scales": sets["scales"], "signs": sets["signs"], "drift": drift, "origin": drift}
+    starts = {name: THETA0[name] for name in ["scales", "signs"]}
+    starts = {**starts, "drift": [0.3, -0.7, 1.1, 0.0, -1.9, 0.05, 2.4], "origin": [0.0] * 7}
     quadratics = {f"condition_{k}": Quadratic(k) for k in [10, 100, 10000]}
     return rows, starts, quadratics
 
@@ -729,7 +804,13 @@ def lbfgs():
     for name, source in problems.items():
         quadratic = isinstance(source, Quadratic)
         changes = [{}, {"history_size": 3}, {"history_size": 1}] + (
-            [{"line_search": False, "lr": 0.9}] if quadratic else []
+            [
+                {"line_search": False, "lr": 0.9},
+                {"line_search": False, "lr": 0.5, "history_size": 3},
+                {"line_search": False, "lr": 1.0, "history_size": 2},
+            ]
+            if quadratic
+            else []
         )
         for change in changes:
             args = {**usual, **change}

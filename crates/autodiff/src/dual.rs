@@ -102,6 +102,14 @@ impl<F: Float> Real for Dual<F> {
         let root = self.value.sqrt();
         self.chain(root, F::from_f64(0.5) / root)
     }
+    #[inline]
+    fn pow(self, y: Self) -> Self {
+        let power = self.value.pow(y.value);
+        let of_base = self.tangent * y.value * self.value.pow(y.value - F::one());
+        // A constant power asks for no logarithm, which 0 has not.
+        let of_power = y.tangent * power * Elementary::ln(self.value);
+        Self::new(power, of_base + if y.tangent == F::zero() { F::zero() } else { of_power })
+    }
     #[inline(always)]
     fn abs(self) -> Self {
         if self.value.lt(F::zero()) { -self } else { self }
@@ -261,7 +269,7 @@ mod tests {
     #[test]
     fn tangents_are_slopes() {
         type Unary = (fn(f64) -> f64, fn(Dual<f64>) -> Dual<f64>);
-        let all: [Unary; 8] = [
+        let all: [Unary; 10] = [
             (Number::exp, Number::exp),
             (Number::ln, Number::ln),
             (Number::tanh, Number::tanh),
@@ -269,6 +277,8 @@ mod tests {
             (Number::sigmoid, Number::sigmoid),
             (Number::softplus, Number::softplus),
             (Real::sqrt, Real::sqrt),
+            (|x| x.pow(1.7), |x| x.pow(Dual::from_f64(1.7))),
+            (|x| x.pow(x), |x| x.pow(x)),
             (|x| 1.0 / (x * x - 7.0), |x| Dual::one() / (x * x - Dual::from_f64(7.0))),
         ];
         let h = 6e-6;

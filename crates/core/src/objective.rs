@@ -45,7 +45,17 @@ pub trait Objective<F: Float>: Sync {
     fn loss(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total;
     /// The loss as above, and ∂/∂θ of it **added** to `grads` (numbers and total).
     fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total;
-    /// `out ← H v`, H being the Hessian of the loss above; of the answer only the weight is meant. [`difference_of_gradients`], unless
+    /// What [`Objective::gradient`] was at its last call, as a function of θ and batch: where a call draws anew (dropout), the same draws
+    /// again; where it moves what is kept beside θ (running statistics), nothing moves. This is what optimizers compare points by, and
+    /// what a look at the gradient takes that is no step.
+    fn gradient_again(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.gradient(theta, batch, grads)
+    }
+    /// The loss of [`Objective::gradient_again`]. [`Objective::loss`] is that of predictions, and differs where training draws.
+    fn loss_again(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.loss(theta, batch)
+    }
+    /// `out ← H v`, H being the Hessian of [`Objective::loss_again`]; of the answer only the weight is meant. [`difference_of_gradients`], unless
     /// an objective has a product of its own.
     fn hessian_vector(
         &self,
@@ -76,7 +86,7 @@ pub fn difference_of_gradients<F: Float, O: Objective<F> + ?Sized>(
         // What is frozen does not move.
         let numbers = point.flat_mut().iter_mut().zip(theta.flat()).zip(v.flat());
         numbers.take(grads.flat().len()).for_each(|((p, t), v)| *p = *t + h * *v);
-        objective.gradient(&point, batch, grads)
+        objective.gradient_again(&point, batch, grads)
     };
     out.clear();
     let mut other = Grads::zeros(out.layout());

@@ -5,6 +5,8 @@ use crate::{Float, Grads, Memory, Params, Penalty, Total};
 /// What an optimizer asks of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
+    /// It looks at the loss of the batch beside its gradient ([`Total::loss`]).
+    pub loss: bool,
     /// It evaluates loss or gradient at other points of the same batch ([`Oracle::loss`], [`Oracle::gradient`]).
     pub reevaluation: bool,
     /// It works on the whole data only.
@@ -19,6 +21,7 @@ impl Needs {
     /// What both ask together.
     pub fn and(self, other: Self) -> Self {
         Self {
+            loss: self.loss | other.loss,
             reevaluation: self.reevaluation | other.reevaluation,
             full_batch: self.full_batch | other.full_batch,
             rows: self.rows | other.rows,
@@ -84,6 +87,15 @@ pub enum StepError {
         "{rule} has no proximal step: an l1 penalty needs a rule that works coordinate by coordinate, as sgd or adam"
     )]
     NoProximal {
+        /// The rule's name.
+        rule: &'static str,
+    },
+    /// The optimizer goes by the loss, and only the gradient was given.
+    #[error(
+        "{rule} goes by the loss of the batch beside its gradient, and the loss was not given (it is NaN); a Stepper takes it \
+         by step_with_loss, or in the total of step_tensors"
+    )]
+    NoLoss {
         /// The rule's name.
         rule: &'static str,
     },

@@ -5,8 +5,8 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// The algebra that update rules and losses are written in.
 ///
-/// Only correctly rounded operations (`+ − × ÷ √`, comparisons, selection), so a formula gives the same bits on
-/// every instruction set. A choice is [`Real::select`], never `if`, so that a loop over it vectorises.
+/// Only correctly rounded operations (`+ − × ÷ √`, comparisons, selection) and one power that is the `libm` crate's, so a formula gives the
+/// same bits on every instruction set. A choice is [`Real::select`], never `if`, so that a loop over it vectorises.
 pub trait Real:
     Copy
     + Send
@@ -24,6 +24,8 @@ pub trait Real:
     fn from_f64(x: f64) -> Self;
     /// √x.
     fn sqrt(self) -> Self;
+    /// selfʸ for self ≥ 0: `libm`'s in f64, the nearest number to that in f32. It does not vectorise: ten times the work of a root.
+    fn pow(self, y: Self) -> Self;
     /// |x|.
     fn abs(self) -> Self;
     /// `self < other`; false when either is NaN.
@@ -106,6 +108,10 @@ macro_rules! float {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 <$f>::sqrt(self)
+            }
+            #[inline]
+            fn pow(self, y: Self) -> Self {
+                libm::pow(f64::from(self), f64::from(y)) as $f
             }
             #[inline(always)]
             fn abs(self) -> Self {

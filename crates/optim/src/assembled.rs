@@ -8,7 +8,7 @@ use thalweg_core::{
 };
 
 use crate::chain::accumulate::Accumulate;
-use crate::chain::clip;
+use crate::chain::clip::Clipped;
 use crate::chain::penalty::{self, Terms};
 use crate::driver::{Gradient, norm};
 use crate::format::View;
@@ -32,6 +32,8 @@ pub(crate) enum Early<F: Float> {
 pub(crate) struct Chain<F: Float> {
     /// Where it stands in names of its state: empty for the only chain.
     pub name: String,
+    /// The rule's name.
+    pub rule: &'static str,
     /// The numbers of its tensors in the layout, in order.
     pub tensors: Vec<usize>,
     pub lr: Schedule,
@@ -150,15 +152,7 @@ impl<F: Build> Assembled<F> {
     fn enter(&mut self, phase: u64) {
         self.phase = phase;
         self.chains = self.plan.chains(phase as usize, &self.layout, &self.setup);
-        for chain in &mut self.chains {
-            chain.average = chain.ema.map(|_| {
-                let mut buffer = Buffer::zeros(self.layout.trained_len());
-                for &i in &chain.tensors {
-                    buffer[self.layout.tensors()[i].range()].fill(F::NAN);
-                }
-                buffer
-            });
-        }
+        self.chains.iter_mut().for_each(|chain| chain.begin_average(&self.layout));
         let memory = if self.chains.iter().any(|c| c.wishes.rollback.is_some()) {
             self.chains_memory().len()
         } else {
@@ -229,6 +223,11 @@ impl<F: Build> Assembled<F> {
                 && !c.terms.passes()
                 && c.early.iter().all(|e| !matches!(e, Early::Pass(_)))
         })
+    }
+
+    /// The first rule of this phase that goes by the loss.
+    pub fn goes_by_loss(&self) -> Option<&'static str> {
+        self.chains.iter().find(|c| c.needs().loss).map(|c| c.rule)
     }
 
     /// Whether gradients wait for a step.
@@ -325,7 +324,7 @@ impl<F: Build> Assembled<F> {
                     }
                 }
             }
-            let now = Now { at, total, scale, lr: self.guard.lr, squares: !checked };
+            let now = Now { at, total, scale, lr: self.guard.lr, squares: !checked, clipped: None };
             let done = chain.step(now, lot, &self.layout, &self.setup, oracle, &mut report)?;
             moved = true;
             if report.lr.is_nan() {
@@ -358,20 +357,9 @@ impl<F: Build> Assembled<F> {
         let mut any = false;
         let buffer = self.evaluated.get_or_insert_with(|| Buffer::zeros(layout.buffer_len()));
         for chain in &mut self.chains {
-            for (nth, &i) in chain.tensors.iter().enumerate() {
-                let range = tensors[i].range();
-                let averaged = chain.average.as_ref().map(|a| &a[range.clone()]);
-                let averaged = averaged.filter(|a| a.first().is_some_and(|x| !x.to_f64().is_nan()));
-                let late = chain.late.iter().rev().filter(|_| chain.t > 0).find_map(|l| l.evaluation(nth));
-                let (theta, out) = (&theta[range.clone()], &mut buffer[range]);
-                match averaged.or(late) {
-                    Some(weights) => {
-                        out.copy_from_slice(weights);
-                        any = true;
-                    }
-                    None if chain.t > 0 && chain.method.evaluation(nth, theta, out) => any = true,
-                    None => out.copy_from_slice(theta),
-                }
+            for nth in 0..chain.tensors.len() {
+                let range = tensors[chain.tensors[nth]].range();
+                any |= chain.evaluated(nth, range.clone(), &theta[range.clone()], &mut buffer[range]);
             }
         }
         let buffer = self.evaluated.as_mut().filter(|_| any)?;
@@ -393,14 +381,17 @@ enum Window {
 }
 
 /// A step as a chain meets it.
-struct Now {
-    at: At,
-    total: Total,
+pub(crate) struct Now {
+    pub at: At,
+    pub total: Total,
     /// The factor of gradients beside 1/weight.
-    scale: f64,
+    pub scale: f64,
     /// The factor of the learning rate.
-    lr: f64,
-    squares: bool,
+    pub lr: f64,
+    /// Whether the gradients' norm is wanted.
+    pub squares: bool,
+    /// What the clipping stages come to, where others than the chain's own tensors had a say in it.
+    pub clipped: Option<Clipped>,
 }
 
 impl<F: Build> Chain<F> {
@@ -414,8 +405,41 @@ impl<F: Build> Chain<F> {
     }
 
     /// The schedule's rate.
-    fn rate(&self, at: At) -> f64 {
+    pub fn rate(&self, at: At) -> f64 {
         self.lr.rate(at.step.saturating_sub(self.from), self.horizon)
+    }
+
+    /// The weights to evaluate of its `nth` tensor, which lies at `range`, into `out`; false where they are θ itself.
+    pub fn evaluated(
+        &mut self,
+        nth: usize,
+        range: std::ops::Range<usize>,
+        theta: &[F],
+        out: &mut [F],
+    ) -> bool {
+        let averaged = self.average.as_ref().map(|a| &a[range]);
+        let averaged = averaged.filter(|a| a.first().is_some_and(|x| !x.to_f64().is_nan()));
+        let late = self.late.iter().rev().filter(|_| self.t > 0).find_map(|l| l.evaluation(nth));
+        match averaged.or(late) {
+            Some(weights) => out.copy_from_slice(weights),
+            None if self.t > 0 && self.method.evaluation(nth, theta, out) => {}
+            None => {
+                out.copy_from_slice(theta);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Starts the averaged copy, if one is kept: NaN until there is one.
+    pub fn begin_average(&mut self, layout: &Layout) {
+        self.average = self.ema.map(|_| {
+            let mut buffer = Buffer::zeros(layout.trained_len());
+            for &i in &self.tensors {
+                buffer[layout.tensors()[i].range()].fill(F::NAN);
+            }
+            buffer
+        });
     }
 
     /// Adds a gradient to those that wait; `None` for a chain that takes each as it comes.
@@ -440,7 +464,7 @@ impl<F: Build> Chain<F> {
         Ok(Some(all.map_or(Window::Waits, Window::Full)))
     }
 
-    fn step(
+    pub fn step(
         &mut self,
         now: Now,
         parts: Vec<Part<'_, F>>,
@@ -450,6 +474,7 @@ impl<F: Build> Chain<F> {
         report: &mut Report,
     ) -> Result<Done, StepError> {
         let Now { mut at, total, squares, .. } = now;
+        let clipped = now.clipped.unwrap_or(Clipped::new(now.scale / total.weight));
         let lr = now.lr * self.rate(at);
         let needs = self.method.needs();
         if (needs.full_batch || needs.rows) && (!self.early.is_empty() || now.scale != 1.0) {
@@ -470,8 +495,8 @@ impl<F: Build> Chain<F> {
             at,
             t: self.t + 1,
             lr,
-            scale: now.scale / total.weight,
-            limit: f64::INFINITY,
+            scale: clipped.scale,
+            limit: clipped.limit,
             decay: self.decay,
             decay_biases: setup.decay_biases,
             terms,
@@ -493,24 +518,21 @@ impl<F: Build> Chain<F> {
         }
         for early in &mut self.early {
             match early {
+                Early::Clip(_) | Early::ClipValue(_) if now.clipped.is_some() => {}
                 Early::Clip(max) => {
-                    // Cutting at c and then scaling by f is scaling by f and then cutting at c·f.
-                    let raw =
-                        if step.limit == f64::INFINITY { f64::INFINITY } else { step.limit / step.scale };
-                    let norm = gradient_norm(&step, raw);
-                    let factor = clip::factor(norm * step.scale, *max);
-                    step.scale *= factor;
-                    step.limit *= factor;
-                    report.clipped |= factor < 1.0;
+                    let mut clipped = Clipped { limit: step.limit, ..Clipped::new(step.scale) };
+                    clipped.by_norm(*max, |raw| gradient_norm(&step, raw));
+                    (step.scale, step.limit) = (clipped.scale, clipped.limit);
+                    report.clipped |= clipped.clipped;
                 }
                 Early::ClipValue(limit) => step.limit = step.limit.min(*limit),
                 Early::Pass(before) => {
                     if step.limit < f64::INFINITY {
                         let (scale, limit) = (F::from_f64(step.scale), F::from_f64(step.limit));
                         for part in &mut step.parts {
-                            for g in part.grad() {
-                                *g = crate::arithmetic::limited(*g, scale, limit);
-                            }
+                            crate::vector::map(step.threads, part.grad(), |g| {
+                                crate::arithmetic::limited(g, scale, limit)
+                            });
                         }
                         (step.scale, step.limit) = (1.0, f64::INFINITY);
                     }
@@ -566,7 +588,7 @@ impl<F: Build> Chain<F> {
         Ok(done)
     }
 
-    fn visit(&mut self, layout: &Layout, visit: &mut dyn FnMut(&str, Memory<'_>)) {
+    pub fn visit(&mut self, layout: &Layout, visit: &mut dyn FnMut(&str, Memory<'_>)) {
         let tensors: Vec<&Tensor> = self.tensors.iter().map(|&i| &layout.tensors()[i]).collect();
         let prefix = self.name.clone();
         let mut named = |name: &str, memory: Memory<'_>| {

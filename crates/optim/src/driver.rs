@@ -19,13 +19,13 @@ use crate::format::{
 use crate::rule::{Checked, Rule, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
 /// Numbers that are not worth a second thread.
-const ALONE: usize = 1 << 15;
+pub(crate) const ALONE: usize = 1 << 15;
 
 /// Numbers in a task of a thread, of so many in all: a multiple of [`BLOCK`]. Sums are joined task by task, so threads play no part in it.
-fn task_len(total: usize) -> usize {
+pub(crate) fn task_len(total: usize) -> usize {
     (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 4, 1 << 16)
 }
 
@@ -693,6 +693,12 @@ fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
     for (sum, x) in sums.iter_mut().zip(block) {
         *sum = x.to_f64() * x.to_f64();
     }
+    by_halves(sums)
+}
+
+/// Σ of a block, as [`sum_of_squares`] adds it up.
+#[inline(always)]
+pub(crate) fn by_halves(mut sums: [f64; BLOCK]) -> f64 {
     let mut half = BLOCK / 2;
     while half >= 8 {
         let (low, high) = sums.split_at_mut(half);

@@ -188,11 +188,14 @@ pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dice: Dice, plac
     }
 }
 
-/// Rounding to the nearest bf16, for copies of a master that is kept beside them.
+/// Rounding to the nearest bf16, for copies of a master that is kept beside them. Numbers beyond the largest bf16 become it; what is
+/// not finite stays so.
 #[inline(always)]
 pub(crate) fn encode_bf16_nearest<F: Float>(from: &[F], to: &mut [u16]) {
     for (x, b) in from.iter().zip(to.iter_mut()) {
-        *b = to_bf16(x.to_f32());
+        let near = to_bf16(x.to_f32());
+        let beyond = (x.abs() < F::INFINITY) & (near & 0x7FFF >= 0x7F80);
+        *b = if beyond { (near & 0x8000) | 0x7F7F } else { near };
     }
 }
 

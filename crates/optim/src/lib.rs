@@ -7,7 +7,7 @@
 //! - **Slices**: [`step`] applies one rule to `theta`, `grad` and the rule's memory.
 //! - **An expression**: [`Plan::parse`] reads `clip(1) | adamw(lr=cosine(3e-4, warmup=5%)) | ema(0.999)` and builds an
 //!   [`Optimizer`](thalweg_core::Optimizer) over flat parameters.
-//! - **Rows**: [`RowOptimizer`] takes gradients of a few rows of a table, as embeddings have them.
+//! - **Rows**: [`RowOptimizer`] takes gradients of a few rows of a table, as embeddings have them; [`Mixed`] such tables beside dense tensors.
 //! - **A rule of your own**: implement [`Rule`]; the driver does the rest.
 //!
 //! [`state`] saves and restores what any of them remembers.
@@ -35,7 +35,9 @@ mod groups;
 mod guard;
 mod kept;
 mod method;
+mod mixed;
 mod plan;
+mod row_norm;
 mod rows;
 pub mod rule;
 pub mod rules;
@@ -51,6 +53,7 @@ mod whole;
 pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
 pub use format::{Format, View};
 pub use groups::GroupError;
+pub use mixed::{DenseMut, Evaluated, Mixed, MixedBuilder, MixedError, TableMut};
 pub use plan::{Formula, Group, Plan, Setup};
 pub use rows::{HISTORY, RowError, RowGrad, RowMode, RowOptimizer};
 pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};

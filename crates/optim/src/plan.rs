@@ -366,18 +366,42 @@ impl Plan {
         layout: &Arc<Layout>,
         setup: &Setup,
     ) -> Vec<assembled::Chain<F>> {
+        self.lots(phase, layout, layout, setup).into_iter().map(|lot| lot.chain).collect()
+    }
+
+    /// The same where only the first tensors are dense, those of `dense`: the others are for somebody else.
+    pub(crate) fn lots<F: Build>(
+        &self,
+        phase: usize,
+        layout: &Layout,
+        dense: &Arc<Layout>,
+        setup: &Setup,
+    ) -> Vec<Mixture<F>> {
         let from = if phase == 0 { 0 } else { self.end_of(phase - 1, setup.horizon).unwrap_or(0) };
         let end = self.end_of(phase, setup.horizon).unwrap_or(setup.horizon.steps);
         let horizon = Horizon { steps: end.saturating_sub(from).max(1), ..setup.horizon };
         let lots = self.resolve(phase, layout).expect("the layout fitted before");
         let several = lots.len() > 1;
+        let border = dense.tensors().len();
         let chains = lots.into_iter().map(|lot| {
             let name =
                 if several { format!("{}.", lot.group.replace(['/', ' '], "_")) } else { String::new() };
-            lot.chain.build(name, &lot.tensors, layout, horizon, from)
+            let tensors: Vec<usize> = lot.tensors.iter().copied().filter(|&i| i < border).collect();
+            let chain = lot.chain.build(name, &tensors, dense, horizon, from);
+            Mixture { chain, text: lot.chain.to_string(), members: lot.tensors }
         });
         chains.collect()
     }
+}
+
+/// A group of a phase, of which some tensors are dense.
+pub(crate) struct Mixture<F: Build> {
+    /// The chain over these, by their numbers in the layout of the dense ones alone.
+    pub chain: assembled::Chain<F>,
+    /// Its expression.
+    pub text: String,
+    /// All tensors of the group.
+    pub members: Vec<usize>,
 }
 
 /// A chain and the tensors it runs over.
@@ -632,6 +656,7 @@ impl ChainPlan {
         }
         assembled::Chain {
             name,
+            rule: self.entry.name,
             tensors: tensors.to_vec(),
             lr: self.lr.clone().unwrap_or_else(|| Schedule::constant(self.entry.lr)),
             horizon,

@@ -11,16 +11,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use thalweg_core::expr::ExprError;
-use thalweg_core::{At, Buffer, Float, Kind, Layout, Memory, Penalty, Report, StepError, Threads};
+use thalweg_core::{Buffer, Float, Kind, Layout, Memory, Penalty, Report, StepError, Threads};
 
-use crate::assembled::{Chain, Early};
-use crate::chain::clip;
-use crate::driver::{Around, Gradient, Span, Sweep, norm, sweep};
+use crate::assembled::Chain;
+use crate::chain::clip::Clipped;
+use crate::driver::{Around, Gradient, Span, Sweep, sweep};
 use crate::elementwise::{Elementwise, start_at};
 use crate::format::{BLOCK8, View};
 use crate::groups::GroupError;
 use crate::method::{Decay, Method};
 use crate::plan::{Plan, Setup};
+use crate::row_norm::{Sparse, joint_norm};
 use crate::rule::{Rule, When};
 use crate::rules::Build;
 use crate::state::Stateful;
@@ -120,6 +121,8 @@ pub(crate) struct On<'a, F> {
     grad: Option<&'a [F]>,
     /// As many zeros as the stretches have numbers, where there is no gradient.
     zeros: &'a [F],
+    /// The place of the first number of θ among all parameters.
+    place: u64,
 }
 
 impl<R: Rule<S>, F: Float, const S: usize> ByRow<F> for Elementwise<R, F, S>
@@ -177,7 +180,7 @@ where
                 }),
                 average: average.as_mut().map(|a| crate::assembled::take(a, skip, len)),
                 around,
-                place: stretch.start as u64,
+                place: on.place + stretch.start as u64,
             });
             (from, done) = (stretch.end, done + len);
         }
@@ -228,6 +231,10 @@ pub struct RowOptimizer<F: Build> {
     restored: bool,
     /// As many zeros as catch up together.
     zeros: Vec<F>,
+    /// Numbers that were stepped so far.
+    swept: u64,
+    /// The place of the first number among all parameters.
+    place: u64,
 }
 
 impl<F: Build> fmt::Debug for RowOptimizer<F> {
@@ -294,7 +301,7 @@ impl<F: Build> RowOptimizer<F> {
         if wishes.scale.is_some() || wishes.skip.is_some() || wishes.rollback.is_some() {
             return Err(no("policies for gradients that are not finite need the whole gradient"));
         }
-        let passes = chain.early.iter().any(|e| matches!(e, Early::Pass(_)));
+        let passes = chain.early.iter().any(|e| matches!(e, crate::assembled::Early::Pass(_)));
         if chain.accumulate.is_some() || !chain.late.is_empty() || passes {
             return Err(no(
                 "of the stages around a rule only clip, clip_value, penalties and ema go with it",
@@ -333,6 +340,8 @@ impl<F: Build> RowOptimizer<F> {
             rates: vec![0.0; if exact { HISTORY } else { 0 }],
             restored: false,
             zeros: vec![],
+            swept: 0,
+            place: 0,
         })
     }
 
@@ -354,6 +363,12 @@ impl<F: Build> RowOptimizer<F> {
         self
     }
 
+    /// Lets the table start at this place among all parameters: rounding to compressed formats goes by it.
+    pub(crate) fn placed(mut self, place: u64) -> Self {
+        self.place = place;
+        self
+    }
+
     /// One step, given the gradient of the mean loss.
     ///
     /// # Errors
@@ -364,8 +379,7 @@ impl<F: Build> RowOptimizer<F> {
 
     /// One step, given a gradient that is a sum over rows of data that weigh `weight` together.
     ///
-    /// In [`RowMode::Exact`] with `clip` the norm is summed over the given rows alone, in another order than that of a dense gradient:
-    /// the same to rounding, not to the bit.
+    /// With `clip`, the norm has the bits of the dense gradient's.
     ///
     /// # Errors
     /// Wrong lengths, a row that is not there, no weight: nothing is written then. A gradient that is not finite is no error:
@@ -376,6 +390,29 @@ impl<F: Build> RowOptimizer<F> {
         grad: &RowGrad<'_, F>,
         weight: f64,
     ) -> Result<Report, RowError> {
+        self.admits(theta, grad)?;
+        if weight.is_nan() || weight <= 0.0 {
+            return Err(StepError::NoWeight.into());
+        }
+        let merged = Merged::new(grad, self.width);
+        let sparse = merged.sparse(grad, self.rows, self.width);
+        let threads = self.setup.threads.clone();
+        let norm = |limit| joint_norm(&[sparse], limit, &threads);
+        let (lr, size) = (self.begin_call(), norm(f64::INFINITY));
+        let mut report = Report { lr, grad_norm: size / weight, ..Report::default() };
+        if let Some(place) = sparse.not_finite().filter(|_| !size.is_finite()) {
+            report.non_finite = Some(place);
+            report.grad_norm = f64::NAN;
+            return Ok(report);
+        }
+        let clipped = Clipped::of(&self.chain.early, 1.0 / weight, norm);
+        report.clipped = clipped.clipped;
+        report.non_finite = self.take(theta, sparse, lr, clipped)?;
+        Ok(report)
+    }
+
+    /// Refuses what does not fit.
+    pub(crate) fn admits(&self, theta: &[F], grad: &RowGrad<'_, F>) -> Result<(), RowError> {
         self.check_theta(theta)?;
         self.check_rows(grad.rows)?;
         let (expected, found) = (grad.rows.len().checked_mul(self.width), grad.values.len());
@@ -383,70 +420,54 @@ impl<F: Build> RowOptimizer<F> {
             let expected = expected.unwrap_or(usize::MAX);
             return Err(StepError::Length { what: "the gradient of the rows", expected, found }.into());
         }
-        if weight.is_nan() || weight <= 0.0 {
-            return Err(StepError::NoWeight.into());
-        }
         if self.penalty.l1 > 0.0 && !self.chain.method.proximal() {
             return Err(StepError::NoProximal { rule: self.rule }.into());
         }
+        Ok(())
+    }
+
+    /// Counts a call, and the learning rate that goes with it.
+    pub(crate) fn begin_call(&mut self) -> f64 {
         self.catch_coefficients();
-        let merged = merge(grad, self.width);
-        let (rows, values) = match &merged {
-            Some((rows, values)) => (&rows[..], &values[..]),
-            None => (grad.rows, grad.values),
-        };
         self.calls += 1;
-        let at = At { step: self.calls, penalty: self.penalty };
-        let lr = self.chain.lr.rate(at.step, self.chain.horizon);
-        let size = norm(&[values], f64::INFINITY, &self.setup.threads);
-        let mut report = Report { lr, grad_norm: size / weight, ..Report::default() };
-        if !size.is_finite()
-            && let Some(place) = values.iter().position(|g| !g.is_finite())
-        {
-            report.non_finite = Some(rows[place / self.width] * self.width + place % self.width);
-            report.grad_norm = f64::NAN;
-            return Ok(report);
-        }
-        let (mut scale, mut limit) = (1.0 / weight, f64::INFINITY);
-        for early in &self.chain.early {
-            match early {
-                Early::Clip(max) => {
-                    let raw = if limit == f64::INFINITY { limit } else { limit / scale };
-                    let factor = clip::factor(norm(&[values], raw, &self.setup.threads) * scale, *max);
-                    (scale, limit) = (scale * factor, limit * factor);
-                    report.clipped |= factor < 1.0;
-                }
-                Early::ClipValue(most) => limit = limit.min(*most),
-                Early::Pass(_) => {}
-            }
-        }
+        self.chain.lr.rate(self.calls, self.chain.horizon)
+    }
+
+    /// The step of a call that has begun, of a gradient without duplicates. The first coordinate that could not move.
+    pub(crate) fn take(
+        &mut self,
+        theta: &mut [F],
+        grad: Sparse<'_, F>,
+        lr: f64,
+        clipped: Clipped,
+    ) -> Result<Option<usize>, RowError> {
+        let Sparse { rows, values, .. } = grad;
         if self.chain.t == 0 {
             by_row(&mut self.chain.method).begin(theta);
         }
+        let mut non_finite = None;
         if self.mode == RowMode::Lazy {
             (self.base, self.base_scalars) = (self.chain.t, self.scalars());
             by_row(&mut self.chain.method).forget();
         } else {
-            let before = if self.behind() == self.rates.len() {
+            non_finite = if self.behind() == self.rates.len() {
                 self.catch_up_all(theta)?
             } else {
                 self.catch_up_rows(theta, rows)?
             };
-            report.non_finite = before;
         }
         let t = self.chain.t + 1;
         by_row(&mut self.chain.method).coefficients(When { t: t as f64, lr });
         let stretches = self.stretches_of(rows);
-        let around = Around { scale, clip: limit, ..self.around(lr) };
+        let around = Around { scale: clipped.scale, clip: clipped.limit, ..self.around(lr) };
         let nth = (t - self.base - 1) as usize;
         let bad = self.sweep(nth, t, &stretches, theta, Some(values), around)?;
-        report.non_finite = report.non_finite.or(bad);
         self.chain.t = t;
         if self.mode == RowMode::Exact {
             self.rates[nth] = lr;
             rows.iter().for_each(|&row| self.last[row] = t);
         }
-        Ok(report)
+        Ok(non_finite.or(bad))
     }
 
     /// Brings these rows up to date, before they are read; in lazy mode they always are. The first coordinate whose value on the way
@@ -496,6 +517,12 @@ impl<F: Build> RowOptimizer<F> {
     /// How many steps were made.
     pub fn steps(&self) -> u64 {
         self.chain.t
+    }
+
+    /// What all that has cost: a number of the table counts once for each step that it took, those made up for included. A dense run
+    /// counts every number at every step. No part of the state.
+    pub fn swept(&self) -> u64 {
+        self.swept
     }
 
     /// The expression, all values filled in.
@@ -605,8 +632,9 @@ impl<F: Build> RowOptimizer<F> {
         grad: Option<&[F]>,
         around: Around,
     ) -> Result<Option<usize>, StepError> {
+        self.swept += stretches.iter().map(|s| s.len() as u64).sum::<u64>();
         let average = self.chain.average.as_deref_mut();
-        let on = On { theta, average, grad, zeros: &self.zeros };
+        let on = On { theta, average, grad, zeros: &self.zeros, place: self.place };
         let serial = Threads::serial();
         // What catches up is too little for several.
         let threads = if grad.is_some() { &self.setup.threads } else { &serial };
@@ -675,27 +703,39 @@ fn by_row<F: Build>(method: &mut Box<dyn Method<F>>) -> &mut dyn ByRow<F> {
     method.by_row().expect("the rule works row by row")
 }
 
-/// Rows and gradients in order, each row once: the sum of its gradients in the order in which they were given. `None` where they
-/// are so already.
-fn merge<F: Float>(grad: &RowGrad<'_, F>, width: usize) -> Option<(Vec<usize>, Vec<F>)> {
-    if grad.rows.is_sorted_by(|a, b| a < b) {
-        return None;
+/// Rows and gradients in order, each row once: the sum of its gradients in the order in which they were given.
+pub(crate) struct Merged<F>(Option<(Vec<usize>, Vec<F>)>);
+
+impl<F: Float> Merged<F> {
+    pub fn new(grad: &RowGrad<'_, F>, width: usize) -> Self {
+        if grad.rows.is_sorted_by(|a, b| a < b) {
+            return Self(None);
+        }
+        let mut order: Vec<usize> = (0..grad.rows.len()).collect();
+        order.sort_by_key(|&place| grad.rows[place]);
+        let mut rows: Vec<usize> = Vec::with_capacity(order.len());
+        let mut values: Vec<F> = Vec::with_capacity(grad.values.len());
+        for place in order {
+            let (row, new) = (grad.rows[place], &grad.values[place * width..(place + 1) * width]);
+            if rows.last() == Some(&row) {
+                let start = values.len() - width;
+                values[start..].iter_mut().zip(new).for_each(|(sum, &g)| *sum += g);
+            } else {
+                rows.push(row);
+                values.extend_from_slice(new);
+            }
+        }
+        Self(Some((rows, values)))
     }
-    let mut order: Vec<usize> = (0..grad.rows.len()).collect();
-    order.sort_by_key(|&place| grad.rows[place]);
-    let mut rows: Vec<usize> = Vec::with_capacity(order.len());
-    let mut values: Vec<F> = Vec::with_capacity(grad.values.len());
-    for place in order {
-        let (row, new) = (grad.rows[place], &grad.values[place * width..(place + 1) * width]);
-        if rows.last() == Some(&row) {
-            let start = values.len() - width;
-            values[start..].iter_mut().zip(new).for_each(|(sum, &g)| *sum += g);
-        } else {
-            rows.push(row);
-            values.extend_from_slice(new);
+
+    /// What was merged, or `grad` itself where there was nothing to merge; the table has so many rows.
+    pub fn sparse<'a>(&'a self, grad: &RowGrad<'a, F>, rows: usize, width: usize) -> Sparse<'a, F> {
+        let len = rows * width;
+        match &self.0 {
+            Some((rows, values)) => Sparse { rows, values, width, len },
+            None => Sparse { rows: grad.rows, values: grad.values, width, len },
         }
     }
-    Some((rows, values))
 }
 
 impl<F: Build> Stateful for RowOptimizer<F> {

@@ -7,19 +7,13 @@ use thalweg_core::hyper::Hyper;
 
 /// A number that coefficients are computed in, once a step: `f64`, or a symbol that records the formula.
 pub trait Scalar: Real + Debug {
-    /// selfʸ.
-    fn pow(self, y: Self) -> Self;
     /// Whether a number that is not negative is 0; false for NaN.
     fn is_zero(self) -> Self::Mask {
         self.lt(Self::from_f64(f64::from_bits(1)))
     }
 }
 
-impl Scalar for f64 {
-    fn pow(self, y: Self) -> Self {
-        libm::pow(self, y)
-    }
-}
+impl Scalar for f64 {}
 
 /// Where in a run a step is, as a rule's coefficients see it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use thalweg_core::{
 
 use crate::assembled::{Assembled, Parts, take};
 use crate::driver::Gradient;
-use crate::format::{BLOCK8, View, decode_bf16, decode_block8};
+use crate::format::{BLOCK8, View, decode_bf16, decode_block8, encode_bf16_nearest};
 use crate::groups::GroupError;
 use crate::method::Part;
 use crate::plan::{Plan, Setup};
@@ -331,6 +331,20 @@ fn vector(n: usize) -> Arc<Layout> {
     Arc::new(Layout::builder().tensor("theta", &[n], &["out"], Kind::Weight).build())
 }
 
+/// Whether a copy in full precision has been taken: it is NaN before.
+fn begun<F: Float>(master: &[F]) -> bool {
+    master.first().is_none_or(|x| !x.to_f64().is_nan())
+}
+
+/// Parameters of any format as plain numbers.
+fn read<F: Float>(theta: &View<'_, F>, to: &mut [F]) {
+    match theta {
+        View::Own(theta) => to.copy_from_slice(theta),
+        View::Bf16(theta) => decode_bf16(theta, to),
+        View::Block8 { codes, scales, sign } => decode_block8(codes, scales, *sign, to),
+    }
+}
+
 impl<F: Build> Built<F> {
     fn new(plan: &Plan, setup: &Setup, layout: &Arc<Layout>, masters: &[bool]) -> Result<Self, GroupError> {
         let master = |(t, &wanted): (&thalweg_core::Tensor, &bool)| {
@@ -374,12 +388,32 @@ impl<F: Build> Built<F> {
         Ok(())
     }
 
-    /// θ of all tensors in one buffer.
+    /// θ of all tensors in one buffer: the copies in full precision where there are some.
     fn gather(&mut self, tensors: &[TensorMut<'_, F>]) {
         let flat = self.flat.get_or_insert_with(|| Buffer::zeros(self.layout.buffer_len()));
-        for (tensor, given) in self.layout.tensors().iter().zip(tensors) {
-            if let View::Own(theta) = &given.theta {
-                flat[tensor.range()].copy_from_slice(theta);
+        for ((tensor, given), master) in self.layout.tensors().iter().zip(tensors).zip(&self.masters) {
+            let to = &mut flat[tensor.range()];
+            match master.as_ref().filter(|m| begun(m)) {
+                Some(master) => to.copy_from_slice(master),
+                None => read(&given.theta, to),
+            }
+        }
+    }
+
+    /// θ of all tensors, and their copies in full precision, go back to the gathered ones that were kept.
+    fn roll_back(&mut self, tensors: &mut [TensorMut<'_, F>]) {
+        let flat = self.flat.as_mut().expect("it was gathered");
+        self.assembled.roll_back(flat);
+        for ((tensor, given), master) in self.layout.tensors().iter().zip(tensors).zip(&mut self.masters) {
+            let from = &flat[tensor.range()];
+            if let Some(master) = master {
+                master.copy_from_slice(from);
+            }
+            match &mut given.theta {
+                View::Own(theta) => theta.copy_from_slice(from),
+                // Numbers that were read from bf16 are written as they were.
+                View::Bf16(theta) => encode_bf16_nearest(from, theta),
+                View::Block8 { .. } => unreachable!("block8 was refused"),
             }
         }
     }
@@ -402,24 +436,35 @@ impl<F: Build> Built<F> {
         at: At,
         tensors: &mut [TensorMut<'_, F>],
         mut total: Total,
+        known: bool,
         oracle: &mut dyn Oracle<F>,
         flush: bool,
     ) -> Result<Report, StepError> {
         let assembled = &mut self.assembled;
         assembled.advance(at);
-        let elementwise = assembled.is_elementwise() && !assembled.rolls_back();
-        if !elementwise && tensors.iter().any(|t| !matches!(t.theta, View::Own(_))) {
+        // Nobody said what the loss is.
+        let unknown = total.loss.is_nan() && !known;
+        if let Some(rule) = assembled.goes_by_loss().filter(|_| unknown) {
+            return Err(StepError::NoLoss { rule });
+        }
+        let (elementwise, rolls_back) = (assembled.is_elementwise(), assembled.rolls_back());
+        let takes = |theta: &View<'_, F>| match theta {
+            View::Own(_) => true,
+            View::Bf16(_) => elementwise,
+            View::Block8 { .. } => elementwise && !rolls_back,
+        };
+        if !tensors.iter().all(|t| takes(&t.theta)) {
             return Err(StepError::Unsupported {
                 rule: "this optimizer",
                 why: "works on parameters in full precision only: bf16 goes with rules that work coordinate by coordinate, \
                       without stages that look at weights or keep gradients",
             });
         }
-        if assembled.is_guarded() && total.loss.is_nan() {
-            // Nobody said what the loss is: only the gradient is looked at.
+        if unknown && assembled.is_guarded() {
+            // Only the gradient is looked at.
             total.loss = 0.0;
         }
-        let (plain, rolls_back) = (assembled.reads_gradients(), assembled.rolls_back());
+        let plain = assembled.reads_gradients();
         self.zero_masked(tensors);
         if rolls_back {
             self.gather(tensors);
@@ -432,14 +477,8 @@ impl<F: Build> Built<F> {
         for ((index, tensor), (given, ((master, room), masked))) in
             layout.tensors().iter().enumerate().zip(tensors.iter_mut().zip(rooms))
         {
-            if let Some(master) = master
-                && master.first().is_some_and(|x| x.to_f64().is_nan())
-            {
-                match &given.theta {
-                    View::Own(theta) => master.copy_from_slice(theta),
-                    View::Bf16(theta) => decode_bf16(theta, master),
-                    View::Block8 { codes, scales, sign } => decode_block8(codes, scales, *sign, master),
-                }
+            if let Some(master) = master.as_mut().filter(|m| !begun(m)) {
+                read(&given.theta, master);
             }
             // What is masked has no gradient.
             let free = masked.is_empty();
@@ -473,13 +512,7 @@ impl<F: Build> Built<F> {
         }
         let report = self.assembled.step_parts(at, Parts { parts, total }, oracle, flush)?;
         if report.skipped && rolls_back {
-            let flat = self.flat.as_mut().expect("it was gathered");
-            self.assembled.roll_back(flat);
-            for (tensor, given) in layout.tensors().iter().zip(tensors.iter_mut()) {
-                if let View::Own(theta) = &mut given.theta {
-                    theta.copy_from_slice(&flat[tensor.range()]);
-                }
-            }
+            self.roll_back(tensors);
         }
         self.zero_masked(tensors);
         if report.non_finite.is_some() || report.skipped {
@@ -526,15 +559,38 @@ impl<F: Build> Stepper<F> {
     /// One step of the only tensor: θ ← θ + u, given the gradient of the mean loss.
     ///
     /// # Errors
-    /// As [`Stepper::step_tensors`].
+    /// As [`Stepper::step_tensors`]; rules that go by the loss too take [`Stepper::step_with_loss`].
     pub fn step(&mut self, theta: &mut [F], grad: &[F]) -> Result<Report, StepError> {
         let tensor = TensorMut { theta: View::Own(theta), grad: Gradient::Keep(grad) };
         self.step_tensors([tensor], Total { loss: f64::NAN, weight: 1.0 })
     }
 
+    /// [`Stepper::step`] with the mean loss beside its gradient, for rules that go by it (`polyak`). A loss that is not finite is
+    /// met as a gradient that is not.
+    ///
+    /// ```
+    /// use thalweg_optim::Stepper;
+    /// let mut theta = [3.0, -2.0];
+    /// let mut polyak = Stepper::<f64>::new("polyak(f_min=0)")?;
+    /// for _ in 0..50 {
+    ///     let loss = 0.5 * (theta[0] * theta[0] + theta[1] * theta[1]);
+    ///     polyak.step_with_loss(&mut theta, &theta.clone(), loss)?;
+    /// }
+    /// assert!(theta.iter().all(|x| x.abs() < 1e-10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Stepper::step_tensors`].
+    pub fn step_with_loss(&mut self, theta: &mut [F], grad: &[F], loss: f64) -> Result<Report, StepError> {
+        let tensor = TensorMut { theta: View::Own(theta), grad: Gradient::Keep(grad) };
+        let total = Total { loss, weight: 1.0 };
+        self.go(vec![tensor], total, true, &mut thalweg_core::NoOracle, false)
+    }
+
     /// One step of all tensors, given in the order in which they were declared. The gradients are sums over rows that weigh
-    /// `total.weight` together, and `total.loss` is the sum of their losses (NaN where it is not known); gradients of a mean have
-    /// weight 1.
+    /// `total.weight` together, and `total.loss` is the sum of their losses (NaN where it is not known, which rules that go by it
+    /// refuse); gradients of a mean have weight 1.
     ///
     /// Rules that work coordinate by coordinate take parameters in bf16, and gradients that stay as they are without a copy. Other
     /// rules take parameters in full precision, and copy gradients that are to stay.
@@ -551,10 +607,11 @@ impl<F: Build> Stepper<F> {
     where
         F: 'a,
     {
-        self.go(tensors.into_iter().collect(), total, &mut thalweg_core::NoOracle, false)
+        self.go(tensors.into_iter().collect(), total, false, &mut thalweg_core::NoOracle, false)
     }
 
-    /// [`Stepper::step_tensors`] for rules that look at other points of the same batch: SAM, L-BFGS, line searches.
+    /// [`Stepper::step_tensors`] for rules that look at other points of the same batch: SAM, L-BFGS, line searches. Where the rule goes
+    /// by the loss, a NaN in `total.loss` is one that is not finite: who evaluates knows it.
     ///
     /// # Errors
     /// As [`Stepper::step_tensors`].
@@ -568,7 +625,8 @@ impl<F: Build> Stepper<F> {
         F: 'a,
     {
         let mut oracle = Closure { evaluate, weight: total.weight, spare: None };
-        self.go(tensors.into_iter().collect(), total, &mut oracle, false)
+        let known = self.needs().loss;
+        self.go(tensors.into_iter().collect(), total, known, &mut oracle, false)
     }
 
     /// Takes the step for which gradients wait (`accumulate`), however few they are; `None` where none wait.
@@ -589,13 +647,14 @@ impl<F: Build> Stepper<F> {
         if !self.built.as_ref().is_some_and(|b| b.assembled.waits()) {
             return Ok(None);
         }
-        self.go(tensors, Total::default(), &mut thalweg_core::NoOracle, true).map(Some)
+        self.go(tensors, Total::default(), true, &mut thalweg_core::NoOracle, true).map(Some)
     }
 
     fn go(
         &mut self,
         mut tensors: Vec<TensorMut<'_, F>>,
         total: Total,
+        known: bool,
         oracle: &mut dyn Oracle<F>,
         flush: bool,
     ) -> Result<Report, StepError> {
@@ -613,7 +672,8 @@ impl<F: Build> Stepper<F> {
         let built = self.built.as_mut().expect("it was just made");
         built.check(&tensors)?;
         let step = if flush { self.steps } else { self.steps + 1 };
-        let report = built.step(At { step, penalty: self.penalty }, &mut tensors, total, oracle, flush)?;
+        let report =
+            built.step(At { step, penalty: self.penalty }, &mut tensors, total, known, oracle, flush)?;
         self.steps = step;
         self.callbacks.iter_mut().for_each(|callback| callback(&report));
         Ok(report)
@@ -700,7 +760,7 @@ impl<F: Build> Stepper<F> {
         self.built.as_ref().map_or(1.0, |b| thalweg_core::Optimizer::loss_scale(&b.assembled))
     }
 
-    /// What it asks of its caller: [`Stepper::step_with`] where it evaluates again.
+    /// What it asks of its caller: the loss where it goes by it, [`Stepper::step_with`] where it evaluates again.
     pub fn needs(&self) -> thalweg_core::Needs {
         match &self.built {
             Some(built) => thalweg_core::Optimizer::needs(&built.assembled),

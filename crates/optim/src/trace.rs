@@ -36,7 +36,7 @@ pub struct Trace {
     pub simple: usize,
     /// Divisions.
     pub divisions: usize,
-    /// Roots.
+    /// Roots and other powers.
     pub roots: usize,
     /// Comparisons and choices.
     pub choices: usize,
@@ -296,7 +296,7 @@ impl Tracer {
             for node in graph.between(&self.roots, &self.leaves) {
                 match node {
                     Node::Two(Two::Divide, ..) => trace.divisions += 1,
-                    Node::Root(_) => trace.roots += 1,
+                    Node::Root(_) | Node::Two(Two::Power, ..) => trace.roots += 1,
                     Node::Less(..) | Node::Select(..) => trace.choices += 1,
                     Node::Two(..) | Node::Negative(_) | Node::Absolute(_) => trace.simple += 1,
                     Node::Variable(_) | Node::Constant(_) => {}
@@ -439,6 +439,9 @@ impl Real for Symbol {
     fn sqrt(self) -> Self {
         add(Node::Root(self.0))
     }
+    fn pow(self, y: Self) -> Self {
+        add(Node::Two(Two::Power, self.0, y.0))
+    }
     fn abs(self) -> Self {
         add(Node::Absolute(self.0))
     }
@@ -457,11 +460,7 @@ impl Real for Symbol {
     }
 }
 
-impl Scalar for Symbol {
-    fn pow(self, y: Self) -> Self {
-        add(Node::Two(Two::Power, self.0, y.0))
-    }
-}
+impl Scalar for Symbol {}
 
 /// How tightly an expression holds together when it is written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -33,6 +33,23 @@ pub(crate) fn each<F: Float>(
     });
 }
 
+/// x ← f(x) for each number, in parallel and with the machine's vectors.
+pub(crate) fn map<F: Float>(threads: &Threads, x: &mut [F], f: impl Fn(F) -> F + Sync) {
+    let one = |x: &mut [F]| {
+        isa::run(
+            #[inline(always)]
+            || x.iter_mut().for_each(|x| *x = f(*x)),
+        );
+    };
+    if x.len() <= 2 * TASK || threads.count() == 1 {
+        return one(x);
+    }
+    let tasks: Vec<Mutex<_>> = x.chunks_mut(TASK).map(Mutex::new).collect();
+    threads.run(tasks.len(), |i| {
+        one(&mut tasks[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    });
+}
+
 /// Runs `f` over stretches of a slice and the places where they start, in parallel.
 pub(crate) fn each_at<F: Float>(threads: &Threads, a: &mut [F], f: impl Fn(usize, &mut [F]) + Sync) {
     // What needs its place is slow enough to be shared out early.

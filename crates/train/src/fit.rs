@@ -261,7 +261,7 @@ pub fn fit<F: Float>(
                     let mut average = theta.clone();
                     average.flat_mut().copy_from_slice(weights);
                     let mut grads = Grads::zeros(objective.layout());
-                    objective.gradient(&average, &train, &mut grads);
+                    objective.gradient_again(&average, &train, &mut grads);
                     options.penalty.stationarity(&average, &grads) <= options.tolerance
                 };
                 if slope <= options.tolerance
@@ -389,7 +389,7 @@ pub fn fit<F: Float>(
             let near = options.penalty.stationarity(&evaluated, sum) <= NEAR * options.tolerance;
             sum.clear();
             if near {
-                objective.gradient(&evaluated, &train, sum);
+                objective.gradient_again(&evaluated, &train, sum);
                 let slope = options.penalty.stationarity(&evaluated, sum);
                 sum.clear();
                 if slope <= options.tolerance {

@@ -1,7 +1,7 @@
 //! The largest and the smallest eigenvalue of a Hessian.
 
 use thalweg_core::random::{Purpose, Stream};
-use thalweg_core::{Batch, Float, Grads, Kind, Params, Penalty};
+use thalweg_core::{Batch, Float, Grads, Params, Penalty};
 
 use super::pass::Aim;
 use super::{Linear, LinearError};
@@ -77,7 +77,7 @@ impl<F: Float> Linear<F> {
             weight = self.pass(theta, batch, aim, Some(&mut out)).weight;
             at = 0;
             for tensor in self.layout.tensors() {
-                let l2 = if tensor.kind == Kind::Weight { penalty.l2 } else { 0.0 };
+                let l2 = if tensor.kind.is_penalised() { penalty.l2 } else { 0.0 };
                 for h in &out.flat()[tensor.range()] {
                     y[at] = h.to_f64() / weight + l2 * x[at];
                     at += 1;

@@ -11,9 +11,11 @@
 //!
 //! # What a step keeps
 //! Each call of [`Objective::gradient`](thalweg_core::Objective::gradient) counts as a step: dropout draws anew, keyed by (seed, step), and
-//! batch norm moves its running statistics. [`Objective::loss`](thalweg_core::Objective::loss) and predictions use neither: no number is
-//! left out, and batch norm uses what it kept. [`Objective::hessian_vector`](thalweg_core::Objective::hessian_vector) is the exact
-//! product of the loss whose gradient was taken last, and keeps nothing.
+//! batch norm moves its running statistics. [`Objective::gradient_again`](thalweg_core::Objective::gradient_again) and
+//! [`Objective::loss_again`](thalweg_core::Objective::loss_again) go on with the draws of the last step and move nothing: as functions of
+//! the parameters they stay the same through it, for optimizers that look at several points;
+//! [`Objective::hessian_vector`](thalweg_core::Objective::hessian_vector) is the exact product of that function, and keeps nothing either.
+//! [`Objective::loss`](thalweg_core::Objective::loss) and predictions use neither: no number is left out, and batch norm uses what it kept.
 
 mod criterion;
 mod export;
@@ -174,6 +176,8 @@ struct Work<F: Float + Number> {
     workspace: Workspace<F>,
     rows: Rows<F>,
     statistics: Params<F>,
+    /// Room for statistics that nobody keeps: training writes them in any case, and reads none.
+    aside: Params<F>,
     class_weights: Vec<F>,
     /// Outputs, output-major.
     scratch: Vec<F>,
@@ -273,6 +277,7 @@ impl<F: Float + Number> Network<F> {
         let work = Work {
             workspace: Workspace::new(Threads::serial()),
             rows: Rows::default(),
+            aside: Params::zeros(statistics.layout()),
             statistics,
             class_weights,
             scratch: Vec::new(),

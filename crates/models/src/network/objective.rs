@@ -137,6 +137,14 @@ impl<F: Float + Number> Objective<F> for Network<F> {
         self.gradient_of(theta, batch, &dense(batch), grads)
     }
 
+    fn gradient_again(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.gradient_again_of(theta, batch, &dense(batch), grads)
+    }
+
+    fn loss_again(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.loss_again_of(theta, batch, &dense(batch))
+    }
+
     /// Exact: see [`Dual`]. The loss is that of the gradient before: dropout leaves the same numbers out, and batch norm uses the
     /// batch's own moments; neither counts as a step.
     fn hessian_vector(
@@ -193,26 +201,34 @@ impl<F: Float + Number> Network<F> {
     ) -> Total {
         self.check(theta, batch, true);
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
-        let mut guard = self.work();
-        let Work { workspace, rows, statistics, class_weights, .. } = &mut *guard;
-        let (mut total, mut next, mut part) = (Total::default(), 0, 0);
-        while next < batch.len() {
-            next = rows.gather(batch, next, self.training_rows(), self.reading(), true, numbers);
-            if rows.count == 0 {
-                break;
-            }
-            let mut tape = workspace.tape(&self.layout, theta.flat());
-            let seed = self.seed_of(step, part);
-            let kept = Kept { numbers: statistics.flat_mut(), share: None };
-            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
-            let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
-            tape.backward(loss, grads.flat_mut());
-            let weight = rows.total_weight(self.criterion.weights());
-            total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
-            part += 1;
-        }
+        let total = self.train(theta, batch, numbers, step, true, Some(grads));
         grads.total += total;
         total
+    }
+
+    /// [`Objective::gradient_again`] of rows whose numbers `numbers` gives.
+    pub(super) fn gradient_again_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        grads: &mut Grads<F>,
+    ) -> Total {
+        self.check(theta, batch, true);
+        let total = self.train(theta, batch, numbers, self.last_step(), false, Some(grads));
+        grads.total += total;
+        total
+    }
+
+    /// [`Objective::loss_again`] of rows whose numbers `numbers` gives.
+    pub(super) fn loss_again_of(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+    ) -> Total {
+        self.check(theta, batch, true);
+        self.train(theta, batch, numbers, self.last_step(), false, None)
     }
 
     /// [`Objective::hessian_vector`] of rows whose numbers `numbers` gives.
@@ -229,7 +245,7 @@ impl<F: Float + Number> Network<F> {
     ) -> Total {
         self.check(theta, batch, true);
         assert_eq!(v.flat().len(), theta.flat().len(), "the direction is another network's");
-        let step = self.steps().saturating_sub(1);
+        let step = self.last_step();
         let mut guard = self.work();
         let Work { rows, statistics, class_weights, lifted, .. } = &mut *guard;
         let lifted = lifted.get_or_insert_with(|| Box::new(Lifted::new(self.threads.clone())));
@@ -329,6 +345,46 @@ impl<F: Float> Lifted<F> {
 }
 
 impl<F: Float + Number> Network<F> {
+    /// The last step's number, which its draws go by; before the first, that of the first.
+    fn last_step(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// The loss as training sees it, with the draws of `step`, and its gradient added to `grads` if asked for. What is kept beside the
+    /// parameters moves if `moves`.
+    fn train(
+        &self,
+        theta: &Params<F>,
+        batch: &Batch<'_, F>,
+        numbers: &RowNumbers<'_, F>,
+        step: u64,
+        moves: bool,
+        mut grads: Option<&mut Grads<F>>,
+    ) -> Total {
+        let mut guard = self.work();
+        let Work { workspace, rows, statistics, aside, class_weights, .. } = &mut *guard;
+        let kept = if moves { statistics } else { aside };
+        let (mut total, mut next, mut part) = (Total::default(), 0, 0);
+        while next < batch.len() {
+            next = rows.gather(batch, next, self.training_rows(), self.reading(), true, numbers);
+            if rows.count == 0 {
+                break;
+            }
+            let mut tape = workspace.tape(&self.layout, theta.flat());
+            let seed = self.seed_of(step, part);
+            let kept = Kept { numbers: kept.flat_mut(), share: None };
+            let z = self.forward(&mut tape, &rows.dense, &rows.bags, rows.count, kept, seed);
+            let loss = self.total_loss(&mut tape, z, rows.wanted(class_weights));
+            if let Some(grads) = &mut grads {
+                tape.backward(loss, grads.flat_mut());
+            }
+            let weight = rows.total_weight(self.criterion.weights());
+            total += Total { loss: Float::to_f64(tape.value(loss)[0]), weight };
+            part += 1;
+        }
+        total
+    }
+
     /// The running statistics that these parameters have over the batches: each batch counts the same, whatever was kept before. For
     /// parameters that were not trained themselves, such as averages of others; `torch.optim.swa_utils.update_bn`. Dropout leaves numbers
     /// out as in training. What the network keeps stays as it is: see [`Network::set_statistics`].

@@ -71,6 +71,12 @@ impl<F: Float + Number> Objective<F> for Over<'_, F> {
     fn gradient(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
         self.network.gradient_of(theta, batch, self.numbers, grads)
     }
+    fn gradient_again(&self, theta: &Params<F>, batch: &Batch<'_, F>, grads: &mut Grads<F>) -> Total {
+        self.network.gradient_again_of(theta, batch, self.numbers, grads)
+    }
+    fn loss_again(&self, theta: &Params<F>, batch: &Batch<'_, F>) -> Total {
+        self.network.loss_again_of(theta, batch, self.numbers)
+    }
     fn hessian_vector(
         &self,
         theta: &Params<F>,

@@ -5,7 +5,7 @@ use thalweg_core::{Batch, Grads, Kind, Objective, Params, Threads};
 use thalweg_models::losses::{Loss, Task};
 use thalweg_models::network::{Criterion, Input, ModelSpec, Network, NetworkError, Output, StateError};
 
-use crate::common::{self, IMAGES, SEQUENCES, TABLE, TOKENS};
+use crate::common::{self, IMAGES, SEQUENCES, TABLE, TOKENS, numbers};
 
 type Rows = common::Rows<f64>;
 type Table = common::Table<f64>;
@@ -236,6 +236,79 @@ fn dropout_is_keyed_by_seed_and_step_and_predictions_leave_nothing_out() {
     assert_eq!(a.flat(), gradient(&network, &theta, &data.batch()).flat());
     assert_eq!(network.steps(), 1);
     assert_eq!(network.loss(&theta, &data.batch()), network.loss(&theta, &data.batch()));
+}
+
+/// Dropout and batch norm, looked at again within a step: one smooth function of the parameters. Its gradient is its slope, its Hessian
+/// is symmetric, nothing counts or moves; the next step draws anew.
+#[test]
+fn a_step_looked_at_again_is_one_function() {
+    let rows = Rows::image(7);
+    let images = "conv(3) batchnorm tanh dropout(0.4) flatten dense(6) tanh dropout(0.3)";
+    let image = || network(images, rows.input.clone(), Output::Row(3), Loss::SOFTMAX);
+    let data = Table::new(1500, |i| (i % 3) as f64);
+    let table = || network("mlp(9, activation=tanh, dropout=0.5)", TABLE(), Output::Row(3), Loss::SOFTMAX);
+    // The table has more rows than a part of them that runs at once.
+    for (network, other, batch) in [(image(), image(), rows.batch()), (table(), table(), data.batch())] {
+        let again = |theta: &Params<f64>| {
+            let mut grads = Grads::zeros(network.layout());
+            let total = network.gradient_again(theta, &batch, &mut grads);
+            assert_eq!(grads.total, total);
+            grads
+        };
+        let theta = network.init();
+        let first = again(&theta);
+        let taken = gradient(&network, &theta, &batch);
+        assert_eq!(first.flat(), taken.flat(), "before the first step: its draws");
+        gradient(&network, &theta, &batch);
+        let taken = gradient(&network, &theta, &batch);
+        assert_ne!(first.flat(), taken.flat());
+        let kept = network.statistics();
+        for _ in 0..3 {
+            let grads = again(&theta);
+            assert_eq!((grads.flat(), grads.total), (taken.flat(), taken.total));
+            assert_eq!(network.loss_again(&theta, &batch), taken.total);
+        }
+        // Another network that steps as often sees the same: nothing was counted, nothing moved.
+        (0..3).for_each(|_| drop(gradient(&other, &theta, &batch)));
+        assert_eq!((network.steps(), network.statistics().flat()), (3, other.statistics().flat()));
+        // Central differences of the loss along two directions, h = ε^⅓: errors of the order of ε^⅔.
+        let h = libm::cbrt(f64::EPSILON);
+        let direction = |seed| {
+            let mut v = Params::zeros(network.layout());
+            let drawn = numbers(v.flat().len(), seed);
+            let layout = network.layout().clone();
+            for range in layout.tensors().iter().map(|t| t.range()) {
+                v.flat_mut()[range.clone()].copy_from_slice(&drawn[range]);
+            }
+            v
+        };
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (u, v) = (direction(5), direction(6));
+        for v in [&u, &v] {
+            let at = |h: f64| {
+                let mut point = theta.clone();
+                point.flat_mut().iter_mut().zip(v.flat()).for_each(|(p, v)| *p += h * v);
+                network.loss_again(&point, &batch).loss
+            };
+            let (slope, exact) = ((at(h) - at(-h)) / (2.0 * h), dot(taken.flat(), v.flat()));
+            assert!(
+                (slope - exact).abs() <= 1e-6 * (1.0 + exact.abs()) * batch.len() as f64,
+                "{slope} is not {exact}"
+            );
+        }
+        let product = |v: &Params<f64>| {
+            let mut out = Grads::zeros(network.layout());
+            network.hessian_vector(&theta, v, &batch, &mut out);
+            out
+        };
+        let (hu, hv) = (product(&u), product(&v));
+        let (a, b) = (dot(v.flat(), hu.flat()), dot(u.flat(), hv.flat()));
+        let size = dot(hu.flat(), hu.flat()).sqrt() * dot(v.flat(), v.flat()).sqrt();
+        assert!((a - b).abs() <= 1e-6 * size, "{a} and {b} of {size}");
+        assert_eq!((network.steps(), network.statistics().flat()), (3, kept.flat()));
+        assert_ne!(gradient(&network, &theta, &batch).flat(), taken.flat(), "the next step draws anew");
+        assert_ne!(network.loss(&theta, &batch), network.loss_again(&theta, &batch));
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@
 //! Differs from optax and pytorch-optimizer for tensors of three axes: they take the norm over one axis only.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, StepError, Tensor};
+use thalweg_core::{Float, StepError, Tensor, Threads};
 
-use super::{Make, Stage, outputs};
+use super::units::Units;
+use super::{Make, Stage};
 use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
@@ -44,26 +45,41 @@ fn make<F: Float>(values: &Values<'_>, _: &[&Tensor]) -> Box<dyn Before<F>> {
 
 impl<F: Float> Before<F> for Agc {
     fn before(&mut self, step: &mut Step<'_, '_, F>) -> Result<(), StepError> {
-        let scale = step.scale;
+        let (scale, threads) = (step.scale, step.threads);
         for part in &mut step.parts {
             let several = part.tensor.shape.len() > 1;
-            let (outer, units, inner) =
-                if several { outputs(part.tensor) } else { (1, 1, part.tensor.len()) };
+            let units = if several { Units::of(part.tensor) } else { Units::one(part.tensor.len()) };
             let (theta, grad) = part.both();
-            for unit in 0..units {
-                let rows = || (0..outer).map(move |o| (o * units + unit) * inner);
-                let norm = |of: &[F]| {
-                    let rows = rows().flat_map(|at| &of[at..at + inner]);
-                    rows.fold(0.0f64, |norm, x| libm::hypot(norm, x.to_f64()))
-                };
-                let (size, largest) = (norm(grad) * scale, self.clipping * norm(theta).max(self.eps));
-                if size > largest {
-                    for at in rows() {
-                        super::multiply(&mut grad[at..at + inner], largest / size.max(1e-6));
-                    }
-                }
+            let factor = |(size, theta): (f64, f64)| {
+                let (size, largest) = (size * scale, self.clipping * theta.max(self.eps));
+                if size > largest { largest / size.max(1e-6) } else { 1.0 }
+            };
+            let both = norms(units, threads, grad).into_iter().zip(norms(units, threads, theta));
+            let factors: Vec<f64> = both.map(factor).collect();
+            if factors.iter().any(|&factor| factor != 1.0) {
+                let factors: Vec<F> = factors.into_iter().map(F::from_f64).collect();
+                units.change(threads, grad, &factors, |g, factor| g * factor);
             }
         }
         Ok(())
     }
+}
+
+/// ‖x‖₂ of each unit. Where squares leave the range of f64 the numbers are divided by the largest.
+fn norms<F: Float>(units: Units, threads: &Threads, x: &[F]) -> Vec<f64> {
+    let sums = units.sums(threads, x, |x| x * x);
+    let norm = |(unit, sum): (usize, f64)| {
+        // As for the norm of all: below 1e-270 squares may have lost digits that count. Those of f32 are always above.
+        if sum.is_nan() || F::BYTES == 4 || (sum > 1e-270 && sum < f64::INFINITY) {
+            return sum.sqrt();
+        }
+        let top = units.numbers(x, unit).fold(0.0f64, |top, x| top.max(x.to_f64().abs()));
+        if top == 0.0 || top == f64::INFINITY {
+            return top;
+        }
+        let power = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
+        let squares = units.numbers(x, unit).map(|x| x.to_f64() * power).fold(0.0, |sum, x| sum + x * x);
+        squares.sqrt() / power
+    };
+    sums.into_iter().enumerate().map(norm).collect()
 }

@@ -7,7 +7,8 @@
 
 use thalweg_core::{Float, StepError, Tensor};
 
-use super::{Make, Stage, outputs};
+use super::units::Units;
+use super::{Make, Stage};
 use crate::about::about;
 use crate::method::{Before, Step};
 use crate::rules::Values;
@@ -30,19 +31,15 @@ fn make<F: Float>(_: &Values<'_>, _: &[&Tensor]) -> Box<dyn Before<F>> {
 
 impl<F: Float> Before<F> for Centralize {
     fn before(&mut self, step: &mut Step<'_, '_, F>) -> Result<(), StepError> {
+        let threads = step.threads;
         for part in step.parts.iter_mut().filter(|p| p.tensor.shape.len() > 1) {
-            let (outer, units, inner) = outputs(part.tensor);
+            let units = Units::of(part.tensor);
             let grad = part.grad();
-            for unit in 0..units {
-                let rows = || (0..outer).map(move |o| (o * units + unit) * inner);
-                // Divided first, so that a sum of large numbers stays finite.
-                let share = 1.0 / (outer * inner) as f64;
-                let numbers = rows().flat_map(|at| &grad[at..at + inner]);
-                let mean = F::from_f64(numbers.map(|g| g.to_f64() * share).sum());
-                for at in rows() {
-                    grad[at..at + inner].iter_mut().for_each(|g| *g = *g - mean);
-                }
-            }
+            // Divided first, so that a sum of large numbers stays finite.
+            let share = 1.0 / units.len() as f64;
+            let means: Vec<F> =
+                units.sums(threads, grad, |g| g * share).into_iter().map(F::from_f64).collect();
+            units.change(threads, grad, &means, |g, mean| g - mean);
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl<F: Float> Before<F> for ClipTensor {
         let (scale, threads) = (step.scale, step.threads);
         for part in &mut step.parts {
             let norm = norm(&[Part::gradient(part)], f64::INFINITY, threads) * scale;
-            multiply(part.grad(), clip::factor(norm, self.0));
+            multiply(threads, part.grad(), clip::factor(norm, self.0));
         }
         Ok(())
     }

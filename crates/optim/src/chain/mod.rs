@@ -13,9 +13,10 @@ pub mod nonfinite;
 pub mod penalty;
 pub mod sam;
 pub mod swa;
+pub(crate) mod units;
 
 use thalweg_core::hyper::Hyper;
-use thalweg_core::{Buffer, Float, Memory, Tensor};
+use thalweg_core::{Buffer, Float, Memory, Tensor, Threads};
 
 use self::penalty::Terms;
 use crate::method::{After, Before};
@@ -101,10 +102,10 @@ pub(crate) fn outputs(tensor: &Tensor) -> (usize, usize, usize) {
 }
 
 /// g ← factor·g.
-pub(crate) fn multiply<F: Float>(grad: &mut [F], factor: f64) {
+pub(crate) fn multiply<F: Float>(threads: &Threads, grad: &mut [F], factor: f64) {
     if factor != 1.0 {
         let factor = F::from_f64(factor);
-        grad.iter_mut().for_each(|g| *g = *g * factor);
+        crate::vector::map(threads, grad, |g| g * factor);
     }
 }
 

@@ -74,7 +74,7 @@ fn make<F: Float>(v: &Values<'_>, _: &Room<'_>) -> Box<dyn Method<F>> {
 
 impl<F: Float> Method<F> for Armijo<F> {
     fn needs(&self) -> Needs {
-        Needs { reevaluation: true, full_batch: true, ..Needs::default() }
+        Needs { loss: true, reevaluation: true, full_batch: true, ..Needs::default() }
     }
     fn finds_rate(&self) -> bool {
         true

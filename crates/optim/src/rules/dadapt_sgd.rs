@@ -6,8 +6,8 @@
 //! θ ← β θ + (1 − β) (θ₀ − s)
 //! ```
 //! For training by SGD without a rate to search: leave lr at 1. 2 numbers of memory a parameter (s, θ₀). Step by step as the
-//! authors' `dadaptation.DAdaptSGD`: g₁ is measured before the decay, `growth_rate = 0` stands for no limit. PyTorch, optax and
-//! Keras do not have it. Where all gradients are 0 nothing moves.
+//! authors' `dadaptation.DAdaptSGD`: g₁ is measured before the decay (which a g₁ far smaller than it turns into a huge step),
+//! `growth_rate = 0` stands for no limit. PyTorch, optax and Keras do not have it. Where all gradients are 0 nothing moves.
 
 use thalweg_core::hyper::Hyper;
 use thalweg_core::{Buffer, Float, Memory, Real, StepError, Tensor};
@@ -116,16 +116,18 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
             let parts = self.start.iter_mut().zip(&mut step.parts);
             parts.for_each(|(start, part)| start.copy_from_slice(part.theta()));
         }
+        let f = F::from_f64;
         if self.first == 0.0 {
             let grads: Vec<&[F]> = step.parts.iter().map(Part::gradient).collect();
-            self.first = crate::driver::norm(&grads, f64::INFINITY, step.threads);
+            let first = crate::driver::norm(&grads, f64::INFINITY, step.threads);
+            // One so small that the rate would be infinite is none.
+            self.first = if f(self.d * step.lr / first).is_finite() { first } else { 0.0 };
         }
         if step.lr == 0.0 || self.first == 0.0 {
             step.clear_gradients();
             return Ok(Done { lr: Some(0.0), ..Done::default() });
         }
         let eta = self.d * step.lr / self.first;
-        let f = F::from_f64;
         let rate = f(eta);
         let rows = step.parts.iter_mut().zip(&mut self.s).zip(&decay).map(|((part, s), &decay)| {
             let (theta, g) = part.both();

@@ -304,7 +304,7 @@ fn strong_wolfe<E>(
 
 impl<F: Float> Method<F> for Lbfgs<F> {
     fn needs(&self) -> Needs {
-        Needs { reevaluation: true, full_batch: true, ..Needs::default() }
+        Needs { loss: true, reevaluation: true, full_batch: true, ..Needs::default() }
     }
     fn finds_rate(&self) -> bool {
         true

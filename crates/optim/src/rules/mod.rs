@@ -62,7 +62,7 @@ pub use ademamix::AdEmaMix;
 pub use adopt::Adopt;
 pub use amsgrad::AmsGrad;
 pub use asgd::Asgd;
-pub use ftrl::Ftrl;
+pub use ftrl::{Ftrl, FtrlPower};
 pub use lion::Lion;
 pub use momentum::Momentum;
 pub use nadam::Nadam;
@@ -973,10 +973,6 @@ static FTRL: Entry = Entry {
     hyper: &[ftrl::POWER, ftrl::START, ftrl::L1, ftrl::L2, ftrl::SHRINKAGE, ftrl::BETA],
     decay: Decay::Coupled,
     kind: Kind::Elementwise,
-    conflict: |v| {
-        let power = v.get("learning_rate_power");
-        (power != -0.5 && power != 0.0).then_some(("learning_rate_power", "learning_rate_power is -0.5 or 0"))
-    },
     make: both!(make_ftrl),
     rate: Rate::Number(0.5),
     falls: false,
@@ -987,15 +983,13 @@ static FTRL: Entry = Entry {
 };
 
 fn make_ftrl<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
-    elementwise(
-        Ftrl {
-            learning_rate_power: v.get("learning_rate_power"),
-            initial_accumulator_value: v.get("initial_accumulator_value"),
-            l1: v.get("l1"),
-            l2: v.get("l2"),
-            l2_shrinkage: v.get("l2_shrinkage"),
-            beta: v.get("beta"),
-        },
-        room,
-    )
+    let [initial_accumulator_value, l1, l2, l2_shrinkage, beta] =
+        ["initial_accumulator_value", "l1", "l2", "l2_shrinkage", "beta"].map(|name| v.get(name));
+    match v.get("learning_rate_power") {
+        -0.5 => elementwise(Ftrl { initial_accumulator_value, l1, l2, l2_shrinkage, beta }, room),
+        learning_rate_power => elementwise(
+            FtrlPower { learning_rate_power, initial_accumulator_value, l1, l2, l2_shrinkage, beta },
+            room,
+        ),
+    }
 }

@@ -9,7 +9,7 @@
 //! Keras do not have it. A loss that is not finite moves nothing, and is reported.
 
 use thalweg_core::hyper::{Hyper, Range};
-use thalweg_core::{Float, Memory, Real, StepError, Tensor};
+use thalweg_core::{Float, Memory, Needs, Real, StepError, Tensor};
 
 use super::svrg::downhill;
 use super::{Decay, Entry, Kind, Rate, Room, USUAL, Values};
@@ -68,6 +68,9 @@ fn make<F: Float>(v: &Values<'_>, _: &Room<'_>) -> Box<dyn Method<F>> {
 }
 
 impl<F: Float> Method<F> for Polyak<F> {
+    fn needs(&self) -> Needs {
+        Needs { loss: true, ..Needs::default() }
+    }
     fn finds_rate(&self) -> bool {
         true
     }

@@ -6,8 +6,9 @@
 //! For strongly convex sums (linear models with l2): a constant rate converges linearly, without SVRG's full passes. gᵢ is row i's
 //! weighted gradient, N and W are the number of rows and their total weight. Memory: N numbers a parameter, a gradient for each
 //! row, up to 8 GiB in all; SVRG needs 2. The first step takes every row's gradient (scikit-learn's `saga` starts from zeros and
-//! counts the rows that it has seen). The l2 penalty is exact and not part of the noise; l1 is a proximal step at the rate η, as in
-//! the paper and in scikit-learn. PyTorch, optax and Keras do not have it. Rate: 1/(3 L), L the largest curvature of a row.
+//! counts the rows that it has seen). A network's dropout and batch normalisation make no fixed sum: their noise stays. The l2
+//! penalty is exact and not part of the noise; l1 is a proximal step at the rate η, as in the paper and in scikit-learn. PyTorch,
+//! optax and Keras do not have it. Rate: 1/(3 L), L the largest curvature of a row.
 
 use thalweg_core::{Buffer, Float, Memory, Needs, Real, StepError, Tensor};
 

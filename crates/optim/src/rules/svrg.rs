@@ -7,9 +7,10 @@
 //! For strongly convex sums (linear models with l2), where a constant rate then converges linearly; SGD's noise would not go
 //! away. 2 numbers of memory a parameter (θ̃, μ), 3 gradient passes for one over the data. θ̃ is the last iterate (option I),
 //! taken anew every `every` steps, once a pass where that is 0 (the paper: every two). With row weights w and N rows of total
-//! weight W, a batch's sum counts N/(|B| W): unbiased for rows drawn evenly. The l2 penalty is exact and not part of the noise;
-//! l1 is a proximal step at the rate η (Xiao & Zhang 2014, <https://arxiv.org/abs/1403.4699>). PyTorch, optax and Keras do not
-//! have it. Rate: 1/(10 L) in the theory, L the largest curvature of a row; 1/(3 L) is common.
+//! weight W, a batch's sum counts N/(|B| W): unbiased for rows drawn evenly. A network's dropout and batch normalisation make no
+//! fixed sum: their noise stays. The l2 penalty is exact and not part of the noise; l1 is a proximal step at the rate η (Xiao &
+//! Zhang 2014, <https://arxiv.org/abs/1403.4699>). PyTorch, optax and Keras do not have it. Rate: 1/(10 L) in the theory, L the
+//! largest curvature of a row; 1/(3 L) is common.
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Buffer, Float, Memory, Needs, Real, StepError, Tensor};

@@ -1,16 +1,17 @@
 //! Runs of an optimizer over flat parameters, and settings of every rule made from its declarations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{
-    At, Float, Grads, Layout, Memory, Optimizer, Oracle, Params, Penalty, Report, StepError, Total,
+    At, Float, Grads, Layout, Memory, Optimizer, Oracle, Params, Penalty, Report, StepError, Total, isa,
 };
 use thalweg_optim::rules::{
     ALL, AdEmaMix, AdaBelief, AdaBound, Adadelta, Adagrad, Adam, Adamax, Adan, Adopt, AmsBound, AmsGrad,
-    Asgd, Build, Entry, Ftrl, Kind, Lion, Momentum, Nadam, Nesterov, OptimisticAdam, OptimisticSgd, Radam,
-    RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum, Rprop, Sgd, SignSgd, Signum, Yogi,
+    Asgd, Build, Entry, Ftrl, FtrlPower, Kind, Lion, Momentum, Nadam, Nesterov, OptimisticAdam,
+    OptimisticSgd, Radam, RmsProp, RmsPropCentered, RmsPropCenteredMomentum, RmsPropMomentum, Rprop, Sgd,
+    SignSgd, Signum, Yogi,
 };
 use thalweg_optim::{Horizon, Plan, Rule, Setup, When};
 
@@ -212,6 +213,50 @@ impl<F: Build> Run<F> {
     }
 }
 
+/// The perturbation by which [`rounding`] is measured.
+pub const MOVED: f64 = 1.0 / (1u64 << 36) as f64;
+
+/// 1 ± [`MOVED`], up or down by chance.
+pub fn moved(stream: &mut Stream) -> f64 {
+    1.0 + if stream.below(2) == 0 { MOVED } else { -MOVED }
+}
+
+/// How far rounding may bring two implementations of a run apart, after each step. `path` is θ after each, `others` are runs in which each
+/// number that is given was multiplied by [`moved`]: how far that moves θ, scaled down to a rounding, is how far one rounding a step does. A
+/// step has `roundings` of those in both implementations together, and `of_theta` more of the size of θ.
+pub fn rounding(
+    path: &[Vec<f64>],
+    others: &[Vec<Vec<f64>>],
+    start: &[f64],
+    (roundings, of_theta): (f64, f64),
+) -> Vec<f64> {
+    let (mut felt, mut sizes) = (0.0f64, 0.0);
+    let step = |(t, theta): (usize, &Vec<f64>)| {
+        felt = others.iter().map(|other| apart(&other[t], theta)).fold(felt, f64::max);
+        sizes += apart(theta, &vec![0.0; theta.len()]) + apart(start, &vec![0.0; start.len()]);
+        f64::EPSILON * (roundings * felt / MOVED + of_theta * sizes)
+    };
+    path.iter().enumerate().map(step).collect()
+}
+
+/// The largest difference of two vectors' coordinates.
+pub fn apart(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// Runs `f` on every instruction set of this machine, one after the other; nobody else's limit comes between.
+pub fn on_every_set<T>(mut f: impl FnMut() -> T) -> Vec<(&'static str, T)> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let one = |set: isa::Isa| {
+        isa::limit(Some(set));
+        let found = f();
+        isa::limit(None);
+        (set.name(), found)
+    };
+    isa::available().into_iter().map(one).collect()
+}
+
 /// Writes numbers into the tensors, one after the other.
 pub fn write<F: Float>(layout: &Layout, buffer: &mut [F], numbers: &[f64]) {
     let mut numbers = numbers.iter();
@@ -239,7 +284,7 @@ pub fn numbers(seed: u64, n: usize) -> Vec<f64> {
 
 /// Some values in a range, the ends that belong to it included.
 pub fn inside(range: &Range) -> Vec<f64> {
-    let mut all = vec![-0.5, 0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0, 2.0];
+    let mut all = vec![-0.5, -0.3, 0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0, 2.0];
     all.retain(|&x| range.contains(x));
     all
 }
@@ -364,6 +409,7 @@ pub fn every_rule(visitor: &mut impl Visit) {
     visitor.visit::<Rprop, 2>();
     visitor.visit::<Asgd, 1>();
     visitor.visit::<Ftrl, 2>();
+    visitor.visit::<FtrlPower, 2>();
 }
 
 /// `test::<f32>` and `test::<f64>`, each in a test of its own.

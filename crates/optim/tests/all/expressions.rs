@@ -137,7 +137,7 @@ proptest! {
             Err(error) => {
                 // Only values that do not go together are refused.
                 let first = error.to_string().lines().next().unwrap().to_string();
-                let known = ["momentum", "dampening", "step_size_min is above", "learning_rate_power is", "decoupled step",
+                let known = ["momentum", "dampening", "step_size_min is above", "decoupled step",
                     "has no proximal step", "sign(θ)", "|θ|", "has no l1 in it"];
                 prop_assert!(known.iter().any(|k| first.contains(k)), "{}", error);
                 return Ok(());

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use thalweg_core::{At, Grads, Kind, Layout, NoOracle, Params, Penalty, StepError, Threads, Total};
+use thalweg_core::{At, Grads, Kind, Layout, NoOracle, Params, Penalty, Report, StepError, Threads, Total};
 use thalweg_optim::chain::STAGES;
-use thalweg_optim::rules::ALL;
+use thalweg_optim::rules::{ALL, Build, Entry};
 use thalweg_optim::{Plan, Setup};
 
 use crate::common::{Run, both, kinds, layout, numbers, setup, write};
@@ -132,6 +132,96 @@ fn each_stage() -> Vec<String> {
         if stage.before { format!("{call} | adam(lr=0.01)") } else { format!("adam(lr=0.01) | {call}") }
     });
     all.collect()
+}
+
+/// Tensors whose outputs lie first, last and between, long and short, above the size that is worth waking threads for.
+fn outputs_everywhere() -> [(Vec<usize>, Vec<&'static str>); 7] {
+    let of = |shape: &[usize], axes: &[&'static str]| (shape.to_vec(), axes.to_vec());
+    [
+        of(&[66, 2048], &["out", "in"]),
+        of(&[2, 70_001], &["out", "in"]),
+        of(&[2048, 66], &["in", "out"]),
+        of(&[3, 66_000], &["in", "out"]),
+        of(&[20, 30, 230], &["a", "out", "b"]),
+        of(&[700, 100, 2], &["a", "out", "b"]),
+        of(&[140_003], &["out"]),
+    ]
+}
+
+both! {
+    /// Adaptive clipping and centralisation by the papers' formulas, output by output, one number after the other; and the same bits on
+    /// any number of threads.
+    fn what_goes_by_output_is_the_slow_sum<F>() {
+        for (shape, axes) in outputs_everywhere() {
+            let layout = Arc::new(Layout::builder().tensor("w", &shape, &axes, Kind::Weight).build());
+            let (n, axis) = (layout.count(), axes.iter().position(|a| *a == "out").unwrap());
+            let (theta, g) = (numbers(1, n), numbers(2, n));
+            let inner: usize = shape[axis + 1..].iter().product();
+            let unit = |i: usize| if shape.len() == 1 { 0 } else { i / inner % shape[axis] };
+            let units = if shape.len() == 1 { 1 } else { shape[axis] };
+            let per_unit = |of: &dyn Fn(usize) -> f64| {
+                let mut sums = vec![0.0; units];
+                (0..n).for_each(|i| sums[unit(i)] += of(i));
+                sums
+            };
+            let norms = |x: &[f64]| per_unit(&|i| x[i] * x[i]).iter().map(|s| s.sqrt()).collect::<Vec<_>>();
+            let (size, weights) = (norms(&g), norms(&theta));
+            let mean: Vec<f64> = per_unit(&|i| g[i]).iter().map(|s| s / (n / units) as f64).collect();
+            let clipped = |i: usize| {
+                let largest = 0.5 * weights[unit(i)].max(1e-3);
+                if size[unit(i)] > largest { g[i] * (largest / size[unit(i)]) } else { g[i] }
+            };
+            let centred = |i: usize| if shape.len() == 1 { g[i] } else { g[i] - mean[unit(i)] };
+            assert!((0..n).any(|i| clipped(i) != g[i]), "something is clipped");
+            let stages: [(&str, &dyn Fn(usize) -> f64); 2] = [("agc(0.5)", &clipped), ("centralize", &centred)];
+            for (stage, wanted) in stages {
+                let go = |threads| {
+                    let setup = Setup { threads, ..setup() };
+                    let mut run = Run::<F>::new(&format!("{stage} | sgd(lr=1)"), &layout, &setup, &theta);
+                    // A sum over rows of weight 4: a power of two.
+                    run.step_of_sum(&g.iter().map(|g| 4.0 * g).collect::<Vec<_>>(), 4.0);
+                    run.values()
+                };
+                let ours = go(Threads::serial());
+                for threads in [2, 3, 16] {
+                    assert!(go(Threads::new(threads)) == ours, "{stage} over {shape:?} on {threads} threads");
+                }
+                for (i, ours) in ours.iter().enumerate() {
+                    // Sums of n/units numbers in two orders, n/units·ε of them at most (they are in f64), a few roundings in F of
+                    // what is added up, and of θ.
+                    let sum = (n / units) as f64 * f64::EPSILON;
+                    let sizes = size[unit(i)] / (n as f64 / units as f64).sqrt() + g[i].abs();
+                    let bound = sum * sizes + 4.0 * F::EPSILON.to_f64() * (g[i].abs() + theta[i].abs() + mean[unit(i)].abs());
+                    let apart = (ours - (theta[i] - wanted(i))).abs();
+                    assert!(apart <= bound, "{stage} over {shape:?}, {i}: {apart:e} > {bound:e}");
+                }
+            }
+        }
+    }
+}
+
+/// Norms of an output whose squares leave the range of f64 are measured as any other.
+#[test]
+fn adaptive_clipping_has_no_blind_spots() {
+    let layout = Arc::new(Layout::builder().tensor("w", &[3, 4], &["out", "in"], Kind::Weight).build());
+    let swapped = Arc::new(Layout::builder().tensor("w", &[4, 3], &["in", "out"], Kind::Weight).build());
+    for (exponent, of_theta) in [(-600, -600), (600, 600), (900, -900), (-900, 0), (0, 900)] {
+        let (unit, far) = (libm::ldexp(1.0, exponent), libm::ldexp(1.0, of_theta));
+        // ‖g‖ = 4u of each output, ‖θ‖ = 2f.
+        for layout in [&layout, &swapped] {
+            let mut run = Run::<f64>::new("agc(0.5, eps=0) | sgd(lr=1)", layout, &setup(), &[far; 12]);
+            run.step(&[2.0 * unit; 12]);
+            let cut = (0.5 * 2.0 * far / (4.0 * unit).max(1e-6)).min(1.0);
+            let cut = if 4.0 * unit > far { cut } else { 1.0 };
+            for x in run.values() {
+                let wanted = far - 2.0 * unit * cut;
+                assert!(
+                    (x - wanted).abs() <= 4.0 * f64::EPSILON * (far + 2.0 * unit * cut),
+                    "{exponent}: {x} {wanted}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -266,6 +356,15 @@ both! {
         let dyadic = |seed: u64| numbers(seed, 22).iter().map(|x| (x * 8.0).round().rem_euclid(64.0) / 8.0).collect::<Vec<f64>>();
         let mut settings = kinds();
         settings.extend(ALL.iter().filter(|e| e.kind == thalweg_optim::rules::Kind::Tensor).map(|e| e.name.into()));
+        // Of those that look at all parameters, the ones that do not look at their batch again.
+        let one_look = |e: &&&Entry| e.kind == thalweg_optim::rules::Kind::Whole && {
+            let needs = Plan::parse(e.name).unwrap().needs();
+            !(needs.reevaluation || needs.rows || needs.curvature)
+        };
+        let whole: Vec<&str> = ALL.iter().filter(one_look).map(|e| e.name).collect();
+        assert_eq!(whole, ["prodigy", "dadapt_sgd", "dadapt_adam", "dadapt_adagrad", "polyak"]);
+        settings.extend(whole.iter().flat_map(|name| [format!("{name}(lr=0.5)"), format!("{name}(lr=0.5, weight_decay=0.1)")]));
+        settings.retain(|rule| Plan::parse(rule).is_ok());
         for rule in settings {
             let mut small = Run::<F>::new(&format!("accumulate(3) | clip(1) | {rule}"), &three(), &setup(), &numbers(1, 22));
             let mut large = Run::<F>::new(&format!("clip(1) | {rule}"), &three(), &setup(), &numbers(1, 22));
@@ -273,11 +372,14 @@ both! {
                 let (mut sum, mut weight) = (vec![0.0; 22], 0.0);
                 // The last window is one batch, flushed.
                 let batches = if window == 3 { 1 } else { 3 };
+                let mut loss = 0.0;
                 for k in 0..batches {
                     let (g, w) = (dyadic(10 * window + k), [32.0, 7.0, 0.5][k as usize]);
                     sum.iter_mut().zip(&g).for_each(|(s, g)| *s += g);
+                    let total = Total { loss: [8.0, 3.0, 0.25][k as usize], weight: w };
                     weight += w;
-                    let report = small.step_of_sum(&g, w);
+                    loss += total.loss;
+                    let report = stepped(&mut small, &g, total);
                     assert_eq!(report.waiting, k < 2 , "{rule}");
                 }
                 if batches < 3 {
@@ -288,11 +390,19 @@ both! {
                     assert!(again.is_none(), "nothing waits any more");
                 }
                 large.t = small.t - 1;
-                large.step_of_sum(&sum, weight);
+                stepped(&mut large, &sum, Total { loss, weight });
                 assert_eq!(small.values(), large.values(), "{rule}, window {window}");
             }
         }
     }
+}
+
+/// One step with a gradient that was summed with this total.
+fn stepped<F: Build>(run: &mut Run<F>, sum: &[f64], total: Total) -> Report {
+    let layout = Arc::clone(run.theta.layout());
+    write(&layout, run.grads.flat_mut(), sum);
+    run.grads.total = total;
+    run.go()
 }
 
 /// Each group waits for its own number of gradients.

@@ -1,17 +1,18 @@
 //! Saved states: continuing is never having stopped; what does not fit is listed; hostile bytes are refused.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use thalweg_core::{Memory, Penalty};
+use thalweg_core::{Kind, Layout, Memory, Penalty};
 use thalweg_optim::chain::STAGES;
-use thalweg_optim::rules::Build;
+use thalweg_optim::rules::{self, ALL, Build};
 use thalweg_optim::state::{self, Difference, StateError, Stateful};
 use thalweg_optim::{Setup, Stepper};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, setup};
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, settings, setup};
 
 fn bytes<F: Build>(run: &mut Run<F>) -> Vec<u8> {
     let t = run.t;
@@ -20,10 +21,14 @@ fn bytes<F: Build>(run: &mut Run<F>) -> Vec<u8> {
 
 /// A run of 8 steps, and others that take it up after each of `stops`: the whole of both is compared.
 fn continues<F: Build>(text: &str, sizes: &[isize], stops: &[u64]) {
-    let n: usize = sizes.iter().map(|s| s.unsigned_abs()).sum();
+    continues_over::<F>(text, &layout(sizes), stops);
+}
+
+fn continues_over<F: Build>(text: &str, layout: &Arc<Layout>, stops: &[u64]) {
+    let n = layout.count();
     let start = |theta: &[f64]| {
         let setup = Setup { horizon: thalweg_optim::Horizon { steps: 8, per_epoch: 4 }, ..setup() };
-        let mut run = Run::<F>::new(text, &layout(sizes), &setup, theta);
+        let mut run = Run::<F>::new(text, layout, &setup, theta);
         run.penalty = Penalty { l1: 0.0, l2: 0.1 };
         run
     };
@@ -72,6 +77,23 @@ both! {
                 let rule = format!("{}, memory={format})", rule.strip_suffix(')').unwrap());
                 continues::<F>(&rule, &[5000, -20, 4096], &[0, 3]);
             }
+        }
+    }
+
+    /// Rules that look at a tensor, at all parameters or at other points: whatever they keep stands in the file.
+    fn rules_that_look_at_more_continue<F>() {
+        let layout = Layout::builder()
+            .tensor("tall", &[5, 3], &["out", "in"], Kind::Weight)
+            .tensor("wide", &[4, 8], &["out", "in"], Kind::Weight)
+            .tensor("kernel", &[2, 3, 2, 3], &["out", "in", "a", "b"], Kind::Weight)
+            .tensor("bias", &[5], &["out"], Kind::Bias);
+        let layout = Arc::new(layout.build());
+        for rule in ALL.iter().filter(|e| e.kind != rules::Kind::Elementwise).flat_map(|e| settings(e)) {
+            let rule = rule.replace("lr=0.01", "lr=cosine(0.01, warmup=3 steps)");
+            continues_over::<F>(&format!("{rule} | ema(0.9)"), &layout, &[0, 1, 5]);
+        }
+        for rule in ["sam(rho=0.1, adaptive=true) | adam(lr=0.01)", "clip(1) | prodigy | lookahead(2)"] {
+            continues_over::<F>(rule, &layout, &[0, 1, 5]);
         }
     }
 

@@ -10,7 +10,7 @@ use thalweg_optim::rules::{ALL, Build, Kind as RuleKind};
 use thalweg_optim::state::Stateful;
 use thalweg_optim::{Gradient, Horizon, Setup, Stepper, StepperError, TensorMut, View};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup};
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, settings, setup, write};
 
 /// Parameters in allocations of their own, each `offset` numbers into it.
 struct Scattered<F: Build> {
@@ -29,13 +29,13 @@ fn stepper<F: Build>(expression: &str, sizes: &[isize], setup: &Setup, penalty: 
     builder.build().unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn scatter<F: Float>(sizes: &[isize], numbers: &[f64]) -> Vec<Vec<F>> {
+fn scatter<F: Float>(sizes: &[isize], numbers: &[f64], skew: usize) -> Vec<Vec<F>> {
     let mut rest = numbers;
     let cut = |(i, size): (usize, &isize)| {
         let (now, after) = rest.split_at(size.unsigned_abs());
         rest = after;
         // Every start is another one modulo a vector's length.
-        std::iter::repeat_n(F::NAN, i).chain(now.iter().map(|&x| F::from_f64(x))).collect()
+        std::iter::repeat_n(F::NAN, i * skew).chain(now.iter().map(|&x| F::from_f64(x))).collect()
     };
     sizes.iter().enumerate().map(cut).collect()
 }
@@ -43,12 +43,12 @@ fn scatter<F: Float>(sizes: &[isize], numbers: &[f64]) -> Vec<Vec<F>> {
 impl<F: Build> Scattered<F> {
     fn new(expression: &str, sizes: &[isize], setup: &Setup, penalty: Penalty, theta: &[f64]) -> Self {
         let stepper = stepper(expression, sizes, setup, penalty);
-        Self { stepper, theta: scatter(sizes, theta), grad: vec![] }
+        Self { stepper, theta: scatter(sizes, theta, 1), grad: vec![] }
     }
 
     /// A step in which every second gradient is kept.
     fn step(&mut self, sizes: &[isize], gradient: &[f64], weight: f64) -> Report {
-        self.grad = scatter(sizes, gradient);
+        self.grad = scatter(sizes, gradient, 1);
         let before = self.grad.clone();
         let pairs = self.theta.iter_mut().zip(&mut self.grad).enumerate();
         let tensors = pairs.map(|(i, (theta, grad))| TensorMut {
@@ -133,9 +133,14 @@ both! {
         }
     }
 
+    /// At all their settings, and wherever tensors start.
     fn rules_that_look_at_more_than_a_coordinate_give_the_bits_of_a_flat_buffer<F>() {
-        let tried = shaped::<F>(&|_| true);
-        assert_eq!(tried, ALL.iter().filter(|e| e.kind != RuleKind::Elementwise).count());
+        for entry in ALL.iter().filter(|e| e.kind != RuleKind::Elementwise) {
+            for (nth, text) in settings(entry).into_iter().chain([entry.name.into()]).enumerate() {
+                shaped::<F>(&text, [1, 3, 5, 8, 13][nth % 5]);
+            }
+        }
+        shaped::<F>("sam(rho=0.1) | adam(lr=0.01)", 7);
     }
 }
 
@@ -167,51 +172,45 @@ impl<F: Float> Oracle<F> for Bowl {
     }
 }
 
-/// Five steps of each rule of the registry that is not elementwise; how many there were.
-fn shaped<F: Build>(which: &dyn Fn(&str) -> bool) -> usize {
+/// Five steps of an expression over three tensors, the i-th of which starts i·`skew` numbers into its allocation, beside a flat buffer.
+fn shaped<F: Build>(text: &str, skew: usize) {
     let shapes: [&[usize]; 3] = [&[6, 5], &[6], &[4, 6]];
     let axes = ["out", "in"];
     let names = ["w", "b", "v"];
-    let mut tried = 0;
-    for entry in ALL.iter().filter(|e| e.kind != RuleKind::Elementwise && which(e.name)) {
-        tried += 1;
-        let (mut builder, mut flat_layout) =
-            (Stepper::<F>::builder(entry.name).setup(setup()), Layout::builder());
-        for (name, shape) in names.iter().zip(shapes) {
-            let kind = if shape.len() == 2 { Kind::Weight } else { Kind::Bias };
-            builder = builder.tensor(name, shape, &axes[..shape.len()], kind);
-            flat_layout = flat_layout.tensor(name, shape, &axes[..shape.len()], kind);
-        }
-        let (mut stepper, flat_layout) = (builder.build().unwrap(), Arc::new(flat_layout.build()));
-        let n = flat_layout.count();
-        let start: Vec<f64> = numbers(1, n).iter().map(|x| x * 1e-2).collect();
-        let mut run = Run::<F>::new(entry.name, &flat_layout, &setup(), &start);
-        let sizes: Vec<isize> = flat_layout.tensors().iter().map(|t| t.len() as isize).collect();
-        let mut theta: Vec<Vec<F>> = scatter(&sizes, &start);
-        for t in 1..=5 {
-            let mut grads = Grads::zeros(&flat_layout);
-            let total = Bowl.gradient(&run.theta, &mut grads);
-            let at = thalweg_core::At { step: t, penalty: Penalty::default() };
-            let a = run.optimizer.step(at, &mut run.theta, &mut grads, &mut Bowl);
-            let mut gradient: Vec<Vec<F>> = scatter(&sizes, &vec![0.0; n]);
-            for (i, (theta, grad)) in theta.iter().zip(&mut gradient).enumerate() {
-                bowl(&theta[i..], &mut grad[i..], i);
-            }
-            let tensors = theta.iter_mut().zip(&gradient).enumerate();
-            let tensors = tensors.map(|(i, (theta, grad))| TensorMut {
-                theta: View::Own(&mut theta[i..]),
-                grad: Gradient::Keep(&grad[i..]),
-            });
-            let b = stepper.step_with(tensors.collect::<Vec<_>>(), total, &mut |theta, grad| {
-                theta.iter().zip(grad).enumerate().map(|(i, (x, g))| bowl(x, g, i)).sum()
-            });
-            assert_eq!(format!("{a:?}"), format!("{b:?}"), "{}", entry.name);
-            let ours: Vec<u64> =
-                theta.iter().enumerate().flat_map(|(i, t)| t[i..].iter().map(|x| x.bits())).collect();
-            assert_eq!(ours, run.theta.values().map(Float::bits).collect::<Vec<_>>(), "{}", entry.name);
-        }
+    let (mut builder, mut flat_layout) = (Stepper::<F>::builder(text).setup(setup()), Layout::builder());
+    for (name, shape) in names.iter().zip(shapes) {
+        let kind = if shape.len() == 2 { Kind::Weight } else { Kind::Bias };
+        builder = builder.tensor(name, shape, &axes[..shape.len()], kind);
+        flat_layout = flat_layout.tensor(name, shape, &axes[..shape.len()], kind);
     }
-    tried
+    let (mut stepper, flat_layout) = (builder.build().unwrap(), Arc::new(flat_layout.build()));
+    let n = flat_layout.count();
+    let start: Vec<f64> = numbers(1, n).iter().map(|x| x * 1e-2).collect();
+    let mut run = Run::<F>::new(text, &flat_layout, &setup(), &start);
+    let sizes: Vec<isize> = flat_layout.tensors().iter().map(|t| t.len() as isize).collect();
+    let mut theta: Vec<Vec<F>> = scatter(&sizes, &start, skew);
+    for t in 1..=5 {
+        let mut grads = Grads::zeros(&flat_layout);
+        let total = Bowl.gradient(&run.theta, &mut grads);
+        let at = thalweg_core::At { step: t, penalty: Penalty::default() };
+        let a = run.optimizer.step(at, &mut run.theta, &mut grads, &mut Bowl);
+        let mut gradient: Vec<Vec<F>> = scatter(&sizes, &vec![0.0; n], skew);
+        for (i, (theta, grad)) in theta.iter().zip(&mut gradient).enumerate() {
+            bowl(&theta[i * skew..], &mut grad[i * skew..], i);
+        }
+        let tensors = theta.iter_mut().zip(&gradient).enumerate();
+        let tensors = tensors.map(|(i, (theta, grad))| TensorMut {
+            theta: View::Own(&mut theta[i * skew..]),
+            grad: Gradient::Keep(&grad[i * skew..]),
+        });
+        let b = stepper.step_with(tensors.collect::<Vec<_>>(), total, &mut |theta, grad| {
+            theta.iter().zip(grad).enumerate().map(|(i, (x, g))| bowl(x, g, i)).sum()
+        });
+        assert_eq!(format!("{a:?}"), format!("{b:?}"), "{text}");
+        let ours: Vec<u64> =
+            theta.iter().enumerate().flat_map(|(i, t)| t[i * skew..].iter().map(|x| x.bits())).collect();
+        assert_eq!(ours, run.theta.values().map(Float::bits).collect::<Vec<_>>(), "{text}");
+    }
 }
 
 proptest! {
@@ -280,6 +279,59 @@ fn a_vector_needs_no_layout() {
     none.step(&mut [], &[]).unwrap();
 }
 
+/// Rules that go by the loss are told it, or say that they are not; where it is told, one that is not finite meets the policy.
+#[test]
+fn a_rule_that_goes_by_the_loss_is_told_it() {
+    let text = "polyak(lr=10, f_min=-1)";
+    let mut theta = numbers(1, 9);
+    let mut run = Run::<f64>::new(text, &layout(&[9]), &setup(), &theta);
+    let mut polyak = Stepper::<f64>::new(text).unwrap();
+    let refused = polyak.step(&mut theta, &numbers(2, 9)).unwrap_err();
+    assert_eq!(refused, StepError::NoLoss { rule: "polyak" });
+    let says = "polyak goes by the loss of the batch beside its gradient, and the loss was not given (it is NaN); \
+                a Stepper takes it by step_with_loss, or in the total of step_tensors";
+    assert_eq!(refused.to_string(), says);
+    let grad = numbers(2, 9);
+    let total = Total { loss: f64::NAN, weight: 2.0 };
+    assert_eq!(polyak.step_tensors([TensorMut::new(&mut theta[..], &grad[..])], total), Err(refused));
+    assert_eq!((theta.clone(), polyak.steps()), (run.values(), 0));
+    for t in 0..5 {
+        let (grad, loss) = (numbers(3 + t, 9), 0.5 + t as f64);
+        write(&layout(&[9]), run.grads.flat_mut(), &grad);
+        run.grads.total = Total { loss, weight: 1.0 };
+        assert_eq!(polyak.step_with_loss(&mut theta, &grad, loss).unwrap(), run.go());
+        assert_eq!(theta, run.values(), "step {t}");
+    }
+    // Nobody's policy, then one.
+    for loss in [f64::NAN, f64::INFINITY] {
+        assert_eq!(polyak.step_with_loss(&mut theta, &grad, loss).unwrap().non_finite, Some(0));
+        assert_eq!(theta, run.values());
+        for policy in ["skip_nonfinite", "rollback", "loss_scale(init=1)"] {
+            let mut polyak = Stepper::<f64>::new(&format!("{policy} | {text}")).unwrap();
+            assert_eq!(polyak.step(&mut theta, &grad), Err(StepError::NoLoss { rule: "polyak" }), "{policy}");
+            let report = polyak.step_with_loss(&mut theta, &grad, loss).unwrap();
+            assert!(report.skipped && theta == run.values(), "{policy}");
+            polyak.step_with_loss(&mut theta.clone(), &grad, 1.0).unwrap();
+            // What looks at gradients alone goes on without a loss.
+            let mut adam = Stepper::<f64>::new(&format!("{policy} | adam")).unwrap();
+            let mut moved = theta.clone();
+            assert!(!adam.step(&mut moved, &grad).unwrap().skipped && moved != theta, "{policy}");
+            assert!(adam.step_with_loss(&mut moved, &grad, loss).unwrap().skipped, "{policy}");
+        }
+    }
+    for text in ["lbfgs", "armijo"] {
+        let mut stepper = Stepper::<f64>::new(text).unwrap();
+        assert_eq!(stepper.step(&mut theta, &grad), Err(StepError::NoLoss { rule: text }));
+        let told = stepper.step_with_loss(&mut theta, &grad, 1.0).unwrap_err();
+        assert!(told.to_string().starts_with(&format!("{text} needs")), "{told}");
+    }
+    // Each phase asks for itself.
+    let mut late = Stepper::<f64>::new("adam until 2 steps then polyak").unwrap();
+    assert!(late.step(&mut theta, &grad).is_ok() && late.step(&mut theta, &grad).is_ok());
+    assert_eq!(late.step(&mut theta, &grad), Err(StepError::NoLoss { rule: "polyak" }));
+    late.step_with_loss(&mut theta, &grad, 1.0).unwrap();
+}
+
 /// In bf16 with a master copy: the copy moves as numbers in full precision do, and θ is its nearest bf16.
 #[test]
 fn a_master_copy_moves_in_full_precision() {
@@ -311,6 +363,69 @@ fn a_master_copy_moves_in_full_precision() {
         });
         assert_eq!(master, run.theta.values().collect::<Vec<f32>>(), "{rule}");
         assert_eq!(theta, master.iter().map(|&x| to_bf16(x)).collect::<Vec<_>>(), "{rule}");
+    }
+}
+
+/// A roll back takes the copy in full precision with it; without one, bf16 goes back to its own bits.
+#[test]
+fn a_roll_back_returns_master_copies_too() {
+    let n = 500;
+    let start: Vec<u16> = numbers(1, n).iter().map(|&x| to_bf16(x as f32)).collect();
+    let wide = |bits: &[u16]| bits.iter().map(|&b| f64::from(from_bf16(b))).collect::<Vec<f64>>();
+    for text in ["rollback(2) | adam(lr=0.1)", "rollback(3) | sgd(lr=1e-3, momentum=0.9) | ema(0.9)"] {
+        let build = |master: bool| {
+            let builder = Stepper::<f32>::builder(text).setup(setup());
+            let (shape, axes) = ([n], ["out"]);
+            match master {
+                true => builder.tensor_with_master("t0", &shape, &axes, Kind::Weight),
+                false => builder.tensor("t0", &shape, &axes, Kind::Weight),
+            }
+            .build()
+            .unwrap()
+        };
+        let mut run = Run::<f32>::new(text, &layout(&[n as isize]), &setup(), &wide(&start));
+        let (mut whole, mut half, mut alone) = (build(true), build(true), build(false));
+        let mut theta: Vec<f32> = start.iter().map(|&b| from_bf16(b)).collect();
+        let (mut bits, mut own) = (start.clone(), vec![start.clone()]);
+        let mut copies = vec![];
+        for t in 1..=10 {
+            let mut gradient: Vec<f32> = numbers(t, n).iter().map(|&x| x as f32).collect();
+            if t == 6 || t == 7 {
+                gradient[17] = f32::NAN;
+            }
+            copies.push(run.values());
+            let report = run.step(&gradient.iter().map(|&g| f64::from(g)).collect::<Vec<_>>());
+            assert_eq!(report.skipped, t == 6 || t == 7);
+            let total = Total { loss: 0.5, weight: 1.0 };
+            let go = |stepper: &mut Stepper<f32>, theta: View<'_, f32>| {
+                let tensor = TensorMut { theta, grad: Gradient::Keep(&gradient) };
+                format!("{:?}", stepper.step_tensors([tensor], total).unwrap())
+            };
+            let report = format!("{report:?}");
+            assert_eq!(go(&mut whole, View::Own(&mut theta)), report);
+            assert_eq!(go(&mut half, View::Bf16(&mut bits)), report);
+            let mut next = own.last().unwrap().clone();
+            go(&mut alone, View::Bf16(&mut next));
+            own.push(next);
+            let wanted: Vec<f32> = run.theta.values().collect();
+            assert_eq!(theta, wanted, "{text}, step {t}");
+            assert_eq!(bits, wanted.iter().map(|&x| to_bf16(x)).collect::<Vec<_>>(), "{text}, step {t}");
+            for stepper in [&mut whole, &mut half] {
+                let mut master = vec![];
+                stepper.visit_state(&mut |name, memory| {
+                    if name == "t0/master" {
+                        master = memory.to_bytes();
+                    }
+                });
+                assert_eq!(master, wanted.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>(), "{text}");
+            }
+        }
+        // Back after the sixth gradient to before the fifth (every second step is kept) or the fourth.
+        let kept = if text.contains("(2)") { 4 } else { 3 };
+        assert_eq!(own[6], own[kept], "{text}");
+        assert_ne!(own[6], own[5], "{text}");
+        assert_ne!(own[8], own[7], "{text}: it goes on");
+        assert_ne!(copies[kept], copies[5]);
     }
 }
 
@@ -351,7 +466,7 @@ fn bf16_parameters_are_rounded_to_a_neighbour() {
 
 #[test]
 fn compressed_parameters_are_refused_where_a_stage_looks_at_weights() {
-    for text in ["adam | lookahead(2)", "accumulate(2) | sgd", "agc | sgd", "rollback(2) | sgd"] {
+    for text in ["adam | lookahead(2)", "accumulate(2) | sgd", "agc | sgd", "lamb"] {
         let mut stepper = Stepper::<f32>::new(text).unwrap();
         let (mut theta, grad) = ([0u16; 3], [1.0f32; 3]);
         let tensor = TensorMut::new(&mut theta[..], &grad[..]);

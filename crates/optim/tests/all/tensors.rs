@@ -7,7 +7,7 @@ use thalweg_core::{At, Kind, Layout, NoOracle, Penalty, StepError, Threads, Tota
 use thalweg_optim::rules::{self, ALL, Entry};
 use thalweg_optim::{Plan, Setup, Stepper, TensorMut};
 
-use crate::common::{Run, both, numbers, settings, setup};
+use crate::common::{Run, apart, both, moved, numbers, on_every_set, rounding, settings, setup};
 
 /// The rules that see a tensor's shape. Schedule-free ones run over tensors one by one and see coordinates only: `whole` holds them.
 fn entries() -> impl Iterator<Item = &'static Entry> {
@@ -62,6 +62,46 @@ both! {
                 run.bits()
             });
             assert!(all[1] == all[0] && all[2] == all[0], "{text}");
+        }
+    }
+
+    /// Bits where no matrix product is.
+    fn instruction_sets_change_no_bit_without_products<F>() {
+        let layout = layout(&[(&[33, 70], false), (&[70, 33], false), (&[5, 12, 21], false), (&[301], true)]);
+        let n = layout.count();
+        for rule in all_settings().iter().filter(|rule| !multiplies(rule)) {
+            let text = format!("clip(50) | {rule} | ema(0.9)");
+            let all = on_every_set(|| {
+                let mut run = Run::<F>::new(&text, &layout, &setup(), &numbers(1, n));
+                run.penalty = Penalty { l1: 0.0, l2: 0.1 };
+                let norms: Vec<u64> = (2..5).map(|seed| run.step(&numbers(seed, n)).grad_norm.to_bits()).collect();
+                (run.bits(), run.memory(), norms)
+            });
+            for (set, found) in &all {
+                assert!(*found == all[0].1, "{rule} on {set}");
+            }
+        }
+    }
+
+    /// Nothing at all is written then, and the first bad place is named.
+    fn a_gradient_that_is_not_finite_writes_nothing<F>() {
+        let (mixed, n) = (mixed(), mixed().count());
+        let places: Vec<usize> = mixed.tensors().iter().flat_map(|t| t.range()).collect();
+        for rule in all_settings() {
+            let mut run = Run::<F>::new(&format!("{rule} | ema(0.9)"), &mixed, &setup(), &plain(1, n));
+            for (steps, bad) in [(0, f64::NAN), (1, f64::INFINITY), (2, f64::NEG_INFINITY)] {
+                (0..steps).for_each(|t| {
+                    run.step(&plain(2 + t, n));
+                });
+                let before = (run.bits(), run.memory());
+                for first in [0, 40, n - 1] {
+                    let mut gradient = plain(5, n);
+                    gradient[first] = bad;
+                    assert_eq!(run.step(&gradient).non_finite, Some(places[first]), "{rule}");
+                    assert!((run.bits(), run.memory()) == before, "{rule}");
+                    assert!(run.grads.flat().iter().all(|&g| g == F::zero()), "{rule}");
+                }
+            }
         }
     }
 
@@ -252,16 +292,136 @@ fn moves_in(rule: &str, steps: u64) -> bool {
     !late && !faint
 }
 
-/// In single precision a run stays near the one in double precision, for shapes whose first gradient leaves no eigenvector to
-/// chance.
+/// Whether a rule multiplies matrices, by the one door that fuses multiplications and additions.
+fn multiplies(rule: &str) -> bool {
+    ["muon", "shampoo", "soap"].iter().any(|name| rule.starts_with(name))
+}
+
+/// Roundings of a step in two implementations: products of 6 and 24 numbers, five times for Muon, and bases whose first gradient the
+/// perturbation does not feel as a rounding of its statistics is felt, as for recorded runs.
+const PRODUCTS: f64 = 512.0;
+
+/// Shapes whose first gradient leaves no eigenvector to chance.
+fn regular() -> Arc<Layout> {
+    layout(&[(&[4, 4], false), (&[2, 3, 4], false), (&[6], false)])
+}
+
+/// Whether a rule decomposes what it keeps: a basis may be ill-conditioned in that, which a rounding of the gradient does not tell.
+fn decomposes(rule: &str) -> bool {
+    multiplies(rule) && !rule.starts_with("muon")
+}
+
+/// θ after each of 8 steps of random gradients of about 1 from such a start, both permuted by `by`; gradients, and what is decomposed, are
+/// moved by chance of a seed.
+fn path(
+    rule: &str,
+    layout: &Arc<Layout>,
+    by: &dyn Fn(&[f64]) -> Vec<f64>,
+    seed: Option<u64>,
+) -> Vec<Vec<f64>> {
+    let n = layout.count();
+    let mut run = Run::<f64>::new(rule, layout, &setup(), &by(&plain(1, n)));
+    run.penalty = Penalty { l1: 0.0, l2: 0.1 };
+    let mut chance = seed.map(|seed| Stream::new(seed, Purpose::Data, 8));
+    let step = |t: u64| {
+        let mut shake = |g: f64| g * chance.as_mut().map_or(1.0, moved);
+        run.step(&by(&plain(2 + t, n).into_iter().map(&mut shake).collect::<Vec<_>>()));
+        if decomposes(rule) {
+            run.optimizer.visit_state(&mut |_, memory| {
+                if let thalweg_core::Memory::F64(numbers) = memory {
+                    numbers.iter_mut().for_each(|x| *x = shake(*x));
+                }
+            });
+        }
+        run.values()
+    };
+    (0..8).map(step).collect()
+}
+
+/// How far rounding may bring such runs apart.
+fn bounds(rule: &str, layout: &Arc<Layout>, roundings: f64) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let same = |x: &[f64]| x.to_vec();
+    let ours = path(rule, layout, &same, None);
+    let others: Vec<_> = (1..=4).map(|seed| path(rule, layout, &same, Some(seed))).collect();
+    // The first step's statistic is moved together with its gradient, which is not felt.
+    let of_theta = if decomposes(rule) { roundings } else { 8.0 };
+    let bounds = rounding(&ours, &others, &plain(1, layout.count()), (roundings, of_theta));
+    (ours, bounds)
+}
+
+/// Products promise their bits for each instruction set: between two, fused multiply-adds round otherwise, and no more than that.
+#[test]
+fn instruction_sets_differ_by_roundings_where_products_are() {
+    let (mut told, mut all) = (0, 0);
+    for rule in all_settings().iter().filter(|rule| multiplies(rule)) {
+        let (ours, bounds) = bounds(rule, &regular(), PRODUCTS);
+        for (set, other) in on_every_set(|| path(rule, &regular(), &|x| x.to_vec(), None)) {
+            for (t, (a, b)) in ours.iter().zip(&other).enumerate() {
+                let off = apart(a, b);
+                assert!(off <= bounds[t], "{rule} on {set}, step {t}: {off:e} > {:e}", bounds[t]);
+                told += usize::from(bounds[t] < 1e-6 * apart(a, &plain(1, a.len())));
+                all += 1;
+            }
+        }
+    }
+    assert!(10 * told > 9 * all, "{told} of {all} are told apart");
+}
+
+/// Rows, columns and whatever axes there are in another order end in that order: of each tensor by itself, to what sums in another order
+/// round.
+#[test]
+fn permuting_axes_permutes_the_result() {
+    let (mut told, mut all) = (0, 0);
+    for rule in all_settings() {
+        // Eigenvectors that a tall gradient leaves open are chosen by rounding.
+        let layout = if decomposes(&rule) { regular() } else { mixed() };
+        let mut stream = Stream::new(3, Purpose::Shuffle, 1);
+        // Where each number of the layout goes.
+        let mut to = vec![];
+        for tensor in layout.tensors() {
+            let start = to.len();
+            let orders: Vec<Vec<usize>> = tensor
+                .shape
+                .iter()
+                .map(|&size| {
+                    let mut order: Vec<usize> = (0..size).collect();
+                    stream.shuffle(&mut order);
+                    order
+                })
+                .collect();
+            for i in 0..tensor.len() {
+                let (mut rest, mut place, mut stride) = (i, 0, 1);
+                for (size, order) in tensor.shape.iter().zip(&orders).rev() {
+                    place += order[rest % size] * stride;
+                    (rest, stride) = (rest / size, stride * size);
+                }
+                to.push(start + place);
+            }
+        }
+        let permuted = |x: &[f64]| {
+            let mut moved = vec![0.0; x.len()];
+            x.iter().zip(&to).for_each(|(x, &to)| moved[to] = *x);
+            moved
+        };
+        let (ours, bounds) = bounds(&rule, &layout, PRODUCTS);
+        for (t, (a, b)) in ours.iter().zip(path(&rule, &layout, &permuted, None)).enumerate() {
+            let off = apart(&permuted(a), &b);
+            assert!(off <= bounds[t], "{rule}, step {t}: {off:e} > {:e}", bounds[t]);
+            told += usize::from(bounds[t] < 1e-6 * apart(a, &plain(1, a.len())));
+            all += 1;
+        }
+    }
+    assert!(10 * told > 9 * all, "{told} of {all} are told apart");
+}
+
+/// In single precision a run stays near the one in double precision.
 #[test]
 fn f32_runs_stay_near_f64() {
-    let mixed = || layout(&[(&[4, 4], false), (&[2, 3, 4], false), (&[6], false)]);
-    let n = mixed().count();
+    let n = regular().count();
     for entry in entries() {
         let text = format!("{}(lr=0.01)", entry.name);
-        let mut single = Run::<f32>::new(&text, &mixed(), &setup(), &plain(1, n));
-        let mut double = Run::<f64>::new(&text, &mixed(), &setup(), &plain(1, n));
+        let mut single = Run::<f32>::new(&text, &regular(), &setup(), &plain(1, n));
+        let mut double = Run::<f64>::new(&text, &regular(), &setup(), &plain(1, n));
         for seed in 2..12 {
             single.step(&plain(seed, n));
             double.step(&plain(seed, n));
@@ -359,6 +519,36 @@ fn muon_leaves_the_head_to_adamw() {
     let adamw = 1.0 - 0.1 * 0.01 - 0.1 / (1.0 + 1e-8);
     assert!(last.iter().all(|x| (x - adamw).abs() < 1e-15), "{last:?}");
     assert!(hidden.iter().all(|x| (x - adamw).abs() > 1e-3), "{hidden:?}");
+}
+
+/// An axis longer than `max_dim` is left alone: with the other one's statistic L = ε I + G Gᵀ alone, U = L^(−1/2) G, so U Uᵀ = I − ε L⁻¹;
+/// with none it is gradient descent.
+#[test]
+fn shampoo_leaves_long_axes_alone() {
+    let (n, eps) = (7, 0.5);
+    let g = plain(6, 2 * n);
+    let one = Arc::new(Layout::builder().tensor("w", &[2, n], &["out", "in"], Kind::Weight).build());
+    let step = |max_dim: usize| {
+        let text = format!("shampoo(lr=1, eps={eps}, max_dim={max_dim})");
+        let mut run = Run::<f64>::new(&text, &one, &setup(), &vec![0.0; 2 * n]);
+        run.step(&g);
+        run.values().iter().map(|x| -x).collect::<Vec<f64>>()
+    };
+    assert_eq!(step(1), g);
+    let u = step(2);
+    let gram = |x: &[f64], i: usize, j: usize| (0..n).map(|k| x[i * n + k] * x[j * n + k]).sum::<f64>();
+    let l = |i: usize, j: usize| gram(&g, i, j) + if i == j { eps } else { 0.0 };
+    let determinant = l(0, 0) * l(1, 1) - l(0, 1) * l(1, 0);
+    for (i, j) in [(0, 0), (0, 1), (1, 1)] {
+        // The inverse of a 2×2 matrix: the other diagonal number, or minus this one.
+        let inverse = if i == j { l(1 - i, 1 - i) } else { -l(i, j) } / determinant;
+        let wanted = if i == j { 1.0 } else { 0.0 } - eps * inverse;
+        // Some hundred roundings of numbers below 1, and of the statistic's, whose condition is below 100.
+        assert!((gram(&u, i, j) - wanted).abs() < 1e-12, "{i} {j}: {} is not {wanted}", gram(&u, i, j));
+    }
+    // And U is a symmetric matrix times G: G Uᵀ = L^(−1/2)(L − ε I) is symmetric.
+    let cross = |i: usize, j: usize| (0..n).map(|k| g[i * n + k] * u[j * n + k]).sum::<f64>();
+    assert!((cross(0, 1) - cross(1, 0)).abs() < 1e-12 && cross(0, 0) > 0.0);
 }
 
 /// A step of Muon from 0 along one gradient, with a rate of 1.

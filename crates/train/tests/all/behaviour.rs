@@ -4,7 +4,7 @@
 #[allow(missing_docs, reason = "a program, read for its numbers")]
 mod made;
 
-use made::{adagrad_regret, contractions, counterexample, worst_function};
+use made::{adagrad_regret, contractions, counterexample, finite_sums, worst_for_each, worst_function};
 
 #[test]
 fn adam_fails_and_amsgrad_converges_where_the_paper_says() {
@@ -25,6 +25,39 @@ fn adagrads_regret_stays_below_its_bound_and_grows_as_the_root_of_time() {
     // The bound itself is √T here: every subgradient is ±1.
     assert!((bound.power(100.0) - 0.5).abs() < 1e-3, "{}", bound.power(100.0));
     assert!((regret.power(100.0) - 0.5).abs() < 0.1, "{}", regret.power(100.0));
+}
+
+/// The rate that theory gives is met, not only kept: on the function that is worst for t the error after t steps is the bound itself.
+#[test]
+fn gradient_descents_error_falls_as_one_over_t_where_that_is_the_worst() {
+    let (worst, bound) = worst_for_each();
+    for ((t, f), b) in worst.x.iter().zip(&worst.y).zip(&bound.y) {
+        // t roundings of x, which stays near 1.
+        assert!((f - b).abs() <= 4.0 * t * f64::EPSILON * b, "at {t}: {f} is not {b}");
+    }
+    // 1/(4t + 2) falls as t^(−1/(1 + 1/(2t))).
+    assert!((worst.power(100.0) + 1.0).abs() < 1.0 / 200.0, "{}", worst.power(100.0));
+    assert!(worst.x.len() > 250 && *worst.x.last().unwrap() == 10_000.0);
+}
+
+/// A constant factor a pass down to the last digits, below what theory promises SAGA; SGD's noise stays, or goes as 1/t.
+#[test]
+fn svrg_and_saga_reach_the_optimum_linearly() {
+    let (all, _, promised) = finite_sums();
+    let of = |rule: &str| all.iter().find(|a| a.rule == rule).unwrap();
+    for rule in ["svrg", "saga"] {
+        let approach = of(rule);
+        let (factor, (first, second)) = (approach.factor.unwrap(), approach.halves.unwrap());
+        assert!(factor < promised, "{rule}: {factor} a pass, not below {promised}");
+        // Linear: as many passes for the second ten digits as for the first, but for chance.
+        let slower = libm::log(first) / libm::log(second);
+        assert!((0.7..1.4).contains(&slower), "{rule}: {first} and then {second}");
+        assert!(approach.curve.end() < 1e-26, "{rule}: {:e}", approach.curve.end());
+    }
+    let (noisy, falling) = (of("sgd"), of("sgd, rate as 1/t"));
+    assert!(noisy.factor.is_none() && noisy.curve.end() > 1e-4, "{:e}", noisy.curve.end());
+    let power = falling.curve.power(100.0);
+    assert!(falling.curve.end() < 0.1 * noisy.curve.end() && (-1.5..-0.5).contains(&power), "{power}");
 }
 
 #[test]

@@ -4,12 +4,14 @@
 use std::sync::atomic::AtomicBool;
 
 use thalweg_core::objective::difference_of_gradients;
-use thalweg_core::{Batch, Grads, Objective, Params, Threads};
-use thalweg_data::{BatchSize, Part};
+use thalweg_core::{Batch, Grads, Objective, Params, Penalty, Threads};
+use thalweg_data::{BatchSize, Batches, Part};
 use thalweg_models::functions::{ALL, Function};
-use thalweg_models::network::ModelSpec;
+use thalweg_models::losses::Loss;
+use thalweg_models::network::{Input, ModelSpec, Network, Output};
+use thalweg_optim::{Plan, Setup};
 use thalweg_train::job::{Job, JobError, Prepared, TrainOptions};
-use thalweg_train::{FitError, Stop};
+use thalweg_train::{Event, FitError, FitOptions, Observer, Stop, Task, fit};
 
 use crate::common::{Recorder, alone, bits, job, noisy, plan, prepared, table, told, train};
 
@@ -196,6 +198,102 @@ fn each_trains_as_it_is() {
             ours.train_loss,
             best.train_loss
         );
+    }
+}
+
+/// A network that draws and keeps statistics, under rules that look at several points: within a step all of them see one function, and
+/// the draws and the statistics are those of a run of plain steps.
+#[test]
+fn rules_that_look_again_see_one_function_of_a_network() {
+    let rows = 24usize;
+    let dense: Vec<f64> = (0..3 * rows).map(|i| libm::sin((i * i) as f64)).collect();
+    let target: Vec<f64> = (0..rows).map(|i| (i % 2) as f64).collect();
+    let train = Batch { dense: &dense, width: 3, target: &target, ..Batch::NONE };
+    let spec = ModelSpec::parse("dense(8) tanh dropout(0.5) dense(6) batchnorm tanh").unwrap();
+    let network =
+        || Network::<f64>::new(&spec, Input::numbers(3), Output::Row(1), Loss::LOGISTIC, 5).unwrap();
+    let plain = network();
+    let start = plain.init();
+    let mut grads = Grads::zeros(plain.layout());
+    plain.gradient(&start, &train, &mut grads);
+    let mean = |grads: &Grads<f64>| grads.flat().iter().map(|g| g / rows as f64).collect::<Vec<f64>>();
+    let minus = |from: &Params<f64>, rate: f64, g: &[f64]| {
+        let mut to = from.clone();
+        to.flat_mut().iter_mut().zip(g).for_each(|(t, g)| *t -= rate * g);
+        to
+    };
+    let norm = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let g = mean(&grads);
+    let loss = grads.total.mean();
+    // SVRG: the correction at the older point is that of the same draws, so at the first step nothing is left of it.
+    // SAM: the neighbour's gradient with the same draws.
+    let worst = minus(&start, -0.1 / norm(&g), &g);
+    let mut there = Grads::zeros(plain.layout());
+    plain.gradient_again(&worst, &train, &mut there);
+    let wanted = [
+        ("svrg(lr=0.5)", minus(&start, 0.5, &g)),
+        ("sam(rho=0.1) | sgd(lr=0.5)", minus(&start, 0.5, &mean(&there))),
+    ];
+    let run = |text: &str, epochs: u64| {
+        let network = network();
+        let interrupt = AtomicBool::new(false);
+        let task = Task { objective: &network, train, valid: None, interrupt: &interrupt, kept: None };
+        let plan = Plan::parse(text).unwrap();
+        let mut optimizer = plan.build(network.layout(), &Setup::default()).unwrap();
+        let mut batches = Batches::new(rows, rows, 0, false);
+        let options = FitOptions {
+            epochs,
+            tolerance: 1e-9,
+            loss_tolerance: 0.0,
+            patience: None,
+            penalty: Penalty::default(),
+            probes: vec![],
+        };
+        let mut lrs = Rates(vec![]);
+        let fitted =
+            fit(&task, optimizer.as_mut(), start.clone(), &mut batches, &options, &mut [&mut lrs]).unwrap();
+        (fitted.params, network.steps(), network.statistics(), lrs.0)
+    };
+    for (text, wanted) in wanted {
+        let (theta, steps, statistics, _) = run(text, 1);
+        for (a, b) in theta.flat().iter().zip(wanted.flat()) {
+            assert!((a - b).abs() <= 1e-14 * (1.0 + b.abs()), "{text}: {a} is not {b}");
+        }
+        assert_eq!((steps, statistics.flat()), (1, plain.statistics().flat()), "{text}");
+    }
+    // Armijo compares losses of the same draws: its first step is enough of a decrease, and none of the trials before it was.
+    let (theta, steps, statistics, rates) = run("armijo(lr=64)", 1);
+    assert_eq!((steps, statistics.flat(), rates.len()), (1, plain.statistics().flat(), 1));
+    let decrease = |rate: f64| {
+        let found = plain.loss_again(&minus(&start, rate, &g), &train).mean();
+        found <= loss - 1e-4 * rate * norm(&g) * norm(&g)
+    };
+    assert!(rates[0] < 64.0 && decrease(rates[0]) && !decrease(2.0 * rates[0]), "{rates:?}");
+    assert!(theta.flat().iter().zip(minus(&start, rates[0], &g).flat()).all(|(a, b)| (a - b).abs() < 1e-14));
+    // Each of them counts one step for one step, however often it looks.
+    for text in [
+        "svrg(lr=0.1)",
+        "saga(lr=0.1)",
+        "lbfgs",
+        "armijo",
+        "sam | sgd(lr=0.1)",
+        "sophia(every=1)",
+        "sgd(lr=0.1)",
+    ] {
+        let (_, steps, ..) = run(text, 7);
+        assert_eq!(steps, 7, "{text}");
+    }
+}
+
+/// The rate of each step.
+struct Rates(Vec<f64>);
+
+impl Observer for Rates {
+    fn event(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+        if let Event::Step(step) = event {
+            self.0.push(step.lr);
+        }
+        Ok(())
     }
 }
 

@@ -53,7 +53,8 @@ pub fn run(args: &args::Optimizers, out: &mut dyn Write) -> Result<(), Failure> 
             let setup = Setup { threads: threads.clone(), check: false, ..Setup::default() };
             let mut optimizer =
                 plan.build::<f32>(&layout, &setup).map_err(|e| Failure::usage(e.to_string()))?;
-            let evaluates = optimizer.needs() != Needs::default();
+            // A loss is no work of theirs.
+            let evaluates = Needs { loss: false, ..optimizer.needs() } != Needs::default();
             let numbers: usize = shape.iter().product();
             // θ both ways, the gradient read and zeroed, the memory both ways.
             let bytes = numbers_per_parameter(&plan)
