@@ -2,11 +2,13 @@
 """Times whole training steps of networks beside PyTorch, JAX and Keras in one process: same weights, same batches, same rule.
 
     cargo build --release --manifest-path benches/networks/Cargo.toml --target-dir target/bench
+    for peer in burn candle; do RUSTFLAGS="-C target-cpu=native" cargo build --release \\
+        --manifest-path benches/networks/$peer/Cargo.toml --target-dir target/bench; done
     LD_PRELOAD=libtcmalloc_minimal.so.4 python benches/networks/run.py --out benches/runs/DATE/networks.json [--only lenet,gru]
 
 In each round every contender takes steps for about 20 ms (one step where it lasts longer), in an order that rotates; what is
 printed are medians, and the median over rounds of peer / ours. Losses are compared first: each contender's losses of the first 8 steps
-must be equal to 1e-3. Adam (fused where PyTorch has it). Contenders in Rust are built by benches/networks/{burn,candle}.
+must be equal to 1e-3. Adam (fused where PyTorch has it). burn and candle are in a run where benches/networks/{burn,candle} are built.
 `limit` is an estimate: multiply-adds of the step over the speed of a large matrix product in this process, plus the bytes of the
 optimizer over the speed of memory; for what is done in between there is none.
 """

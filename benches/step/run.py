@@ -2,6 +2,8 @@
 """Times the optimizer step beside PyTorch's, optax's and DeepSpeed's, pair by pair on the same parameters and gradients.
 
     cargo build --release --manifest-path benches/step/Cargo.toml --target-dir target/bench
+    for peer in burn candle; do RUSTFLAGS="-C target-cpu=native" cargo build --release \\
+        --manifest-path benches/networks/$peer/Cargo.toml --target-dir target/bench; done
     python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M] [--pairs 30]
 
 In each round every contender steps once (small sizes: as often as takes about 2 ms), in an order that rotates; what is printed are
@@ -18,6 +20,7 @@ import platform
 import statistics
 import sys
 import time
+import weakref
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
@@ -26,7 +29,7 @@ parser.add_argument("--only", default="")
 parser.add_argument("--sizes", default="10k,1M,25M,100M")
 parser.add_argument("--pairs", type=int, default=30)
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax,deepspeed")
+parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax,deepspeed,burn,candle")
 args = parser.parse_args()
 os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={args.threads}")
 
@@ -159,6 +162,24 @@ def on_optax(name, sizes, pipeline):
     return go
 
 
+def in_rust(name, rule, sizes):
+    """burn's or candle's step on tensors of its own, or None where it is not built, lacks the rule, or would take too long."""
+    path = root / f"target/bench/release/libthalweg_{name}_bench.so"
+    if not path.exists() or sum(sizes) > 25_000_000:
+        return None
+    peer = ctypes.CDLL(str(path))
+    new, step, free = (getattr(peer, f"{name}_optimizer_{f}") for f in ("new", "step", "free"))
+    new.restype, new.argtypes = P, [ctypes.c_char_p, P, Z, Z]
+    step.restype, step.argtypes = ctypes.c_double, [P, Z]
+    free.restype, free.argtypes = None, [P]
+    handle = new(rule.encode(), (Z * len(sizes))(*sizes), len(sizes), args.threads)
+    if not handle:
+        return None
+    run = lambda repeat: step(handle, repeat)
+    weakref.finalize(run, free, handle)
+    return run
+
+
 def measure(rule, size):
     sizes = SIZES[size]
     expression, slots, make, has_fused, optax_name = RULES[rule]
@@ -182,6 +203,8 @@ def measure(rule, size):
         runs["deepspeed"] = on_deepspeed(rule, theta, grad)
     if optax_name and "optax" in peers:
         runs["optax"] = on_optax(optax_name, sizes, pipeline)
+    others = {name: in_rust(name, rule, sizes) for name in ("burn", "candle") if name in peers}
+    runs.update({name: run for name, run in others.items() if run})
     repeat = {}
     for name, run in runs.items():
         run(2)
