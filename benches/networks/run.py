@@ -9,8 +9,8 @@
 In each round every contender takes steps for about 20 ms (one step where it lasts longer), in an order that rotates; what is
 printed are medians, and the median over rounds of peer / ours. Losses are compared first: each contender's losses of the first 8 steps
 must be equal to 1e-3. Adam (fused where PyTorch has it). burn and candle are in a run where benches/networks/{burn,candle} are built.
-`limit` is an estimate: multiply-adds of the step over the speed of a large matrix product in this process, plus the bytes of the
-optimizer over the speed of memory; for what is done in between there is none.
+`limit` is an estimate: the multiply-adds of the step at the speed of a product of 2048 × 2048 matrices in this process, plus a copy of as many
+bytes as Adam reads and writes; for what is done in between it has nothing.
 """
 
 import argparse
@@ -43,6 +43,7 @@ from torch import nn
 torch.set_num_threads(args.threads)
 root = Path(__file__).resolve().parents[2]
 P, Z = ctypes.c_void_p, ctypes.c_size_t
+PRODUCT = [P, P, P, Z, Z, Z, ctypes.c_bool, ctypes.c_bool, Z, Z]
 
 
 def library(name, prefix):
@@ -169,7 +170,8 @@ CASES = {
     "transformer, batch 16": (f"tokens {VOCABULARY} {CONTEXT}", 16, "transformer(d=128, heads=4, layers=4)", transformer, None),
     "gru, batch 32": (f"tokens {VOCABULARY} {CONTEXT}", 32, "embedding(128) gru(128)", gru, None),
 }
-LR = 1e-3
+# The rate of the steps whose losses are compared; and of those that are timed, after which losses are what they were.
+LR, STILL = 1e-3, 1e-6
 
 
 def data(case):
@@ -187,18 +189,27 @@ def in_rust(functions, case, state, batch):
 
     new, load, step = functions
     kind, rows, spec, _, _ = CASES[case]
-    handle = new(spec.encode(), kind.encode(), 10, f"adam(lr={LR})".encode(), args.threads)
-    if not handle:
-        return None
     blob = save(state)
-    assert load(handle, blob, len(blob)), case
+
+    def made(lr):
+        handle = new(spec.encode(), kind.encode(), 10, f"adam(lr={lr})".encode(), args.threads)
+        assert not handle or load(handle, blob, len(blob)), case
+        return handle
+
+    held = [made(LR)]
+    if not held[0]:
+        return None
     pointers = [batch[k].ctypes.data_as(P) for k in ("dense", "codes", "target")]
 
     def run(repeat):
         loss = ctypes.c_double()
-        seconds = step(handle, *pointers, rows, repeat, ctypes.byref(loss))
+        seconds = step(held[0], *pointers, rows, repeat, ctypes.byref(loss))
         return seconds, loss.value
 
+    def still():
+        held[0] = made(STILL)
+
+    run.still = still
     return run
 
 
@@ -230,6 +241,11 @@ def in_torch(model, case, batch, last=False, compiled=False):
             rule.step()
         return time.perf_counter() - start, loss.item()
 
+    def still():
+        for group in rule.param_groups:
+            group["lr"] = STILL
+
+    run.still = still
     return run
 
 
@@ -315,9 +331,11 @@ def in_jax(case, state, batch):
         if len(shape) == 3:
             x = x.transpose(0, 2, 3, 1)
         y = jnp.asarray(batch["target"].astype(np.int32))
-    rule = optax.adam(LR)
+    rate = [jnp.float32(LR)]
 
-    def step(w, s, x, y):
+    def step(w, s, x, y, lr):
+        rule = optax.adam(lr)
+
         def loss(w):
             z = logits(w, x)
             return optax.softmax_cross_entropy_with_integer_labels(z, y).mean()
@@ -327,15 +345,19 @@ def in_jax(case, state, batch):
         return optax.apply_updates(w, update), s, value
 
     jitted = jax.jit(step, donate_argnums=(0, 1))
-    held = [w, rule.init(w), None]
+    held = [w, optax.adam(LR).init(w), None]
 
     def run(repeat):
         start = time.perf_counter()
         for _ in range(repeat):
-            held[:] = jitted(held[0], held[1], x, y)
+            held[:] = jitted(held[0], held[1], x, y, rate[0])
         jax.block_until_ready(held)
         return time.perf_counter() - start, float(held[2])
 
+    def still():
+        rate[0] = jnp.float32(STILL)
+
+    run.still = still
     return run
 
 
@@ -383,6 +405,10 @@ def in_keras(case, state, batch):
         history = model.fit(xs, ys, batch_size=rows, verbose=0, shuffle=False)
         return time.perf_counter() - start, history.history["loss"][-1]
 
+    def still():
+        model.optimizer.learning_rate = STILL
+
+    run.still = still
     return run
 
 
@@ -430,6 +456,7 @@ def measure(case):
         return None
     repeat = {}
     for name, run in runs.items():
+        run.still()
         once = min(run(2)[0] / 2 for _ in range(3))
         repeat[name] = max(1, min(500, int(20e-3 / once)))
     names, seconds = list(runs), {name: [] for name in runs}
@@ -445,7 +472,44 @@ def measure(case):
     line = "  ".join(f"{n} {medians[n] * 1e3:.4g}" + (f" ({ratios[n]:.2f})" if n in ratios else "") for n in names)
     best = min(ratios, key=ratios.get)
     print(f"{case:24} {line}  best peer {best} {ratios[best]:.2f}", flush=True)
-    return {"case": case, "losses": losses, "seconds": seconds, "medians": medians, "ratios": ratios, "best": best}
+    floor = limit(case)
+    shares = {k: f"{v * 1e3:.3g}" for k, v in floor.items()}
+    print(f"{'':24} limit {sum(floor.values()) * 1e3:.3g} ms {shares}, ours {medians['ours'] / sum(floor.values()):.2f} of it", flush=True)
+    return {
+        "case": case, "losses": losses, "seconds": seconds, "medians": medians, "ratios": ratios, "best": best, "limit": floor,
+    }  # fmt: skip
+
+
+def limit(case):
+    """Seconds that the arithmetic of a step takes at the speed of a large product, and its optimizer at that of copying as many bytes."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    _, rows, _, make, shape = CASES[case]
+    model = make()
+    if shape is None:
+        x = torch.zeros(rows, CONTEXT, dtype=torch.int64)
+    else:
+        x = torch.zeros(rows, *shape)
+    with FlopCounterMode(display=False) as counter:
+        model(x).sum().backward()
+    adds = counter.get_total_flops() / 2
+    if case.startswith("gru"):
+        # The counter does not look into a recurrent layer: three gates from input and state, and twice as much backward.
+        adds += 3 * rows * CONTEXT * 3 * 128 * (128 + 128)
+    n = 2048
+    a, b, c = (np.ones(n * n, np.float32) for _ in range(3))
+    product = ctypes.CDLL(str(root / "target/bench/release/libthalweg_network_bench.so")).product
+    product.restype, product.argtypes = ctypes.c_double, PRODUCT
+    large = min(product(*(m.ctypes.data_as(P) for m in (a, b, c)), n, n, n, False, False, args.threads, 1) for _ in range(5))
+    parameters = sum(p.numel() for p in model.parameters())
+    # Adam reads four arrays and writes three.
+    source, to = (torch.zeros(7 * parameters // 2 + 1) for _ in range(2))
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        to.copy_(source)
+        times.append(time.perf_counter() - start)
+    return {"products": adds / n**3 * large, "optimizer": min(times)}
 
 
 def main():
@@ -470,4 +534,5 @@ def main():
         Path(args.out).write_text(json.dumps({"setup": setup, "results": results}, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

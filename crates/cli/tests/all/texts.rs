@@ -93,7 +93,7 @@ fn a_text_is_fitted_scored_and_looked_at() {
     let inspected = scene.json("inspect run --json");
     assert_eq!((&inspected["context"], &inspected["unit"]), (&16.into(), &"character".into()));
     assert!(inspected["characters"].as_str().unwrap().starts_with("\n !,.abcd"), "{inspected}");
-    assert_eq!(inspected["layers"].as_array().unwrap().len(), 3);
+    assert_eq!(inspected["layers"].as_array().unwrap().len(), 4);
     assert_eq!(inspected["score"]["baseline"], run["baseline"]);
 
     // What was resolved repeats the run, to the byte; on any number of threads.
@@ -195,7 +195,7 @@ fn hostile_texts_are_refused_or_read() {
     scene.ok(fit);
     // Bytes go out as they are.
     scene.write("t.txt", b"\xffab".repeat(200));
-    scene.ok(&fit.replace("--epochs 1", "--epochs 40 --lr 0.02"));
+    scene.ok(&fit.replace("--epochs 1", "--epochs 100 --lr 0.02"));
     let done = scene.command("generate run --prompt ab --length 4 --temperature 0").output().unwrap();
     assert_eq!(done.stdout, b"ab\xffab\xff\n");
 }

@@ -342,7 +342,19 @@ fn heavyballs_rules() {
 /// What an expression is a variant of: of rules that work coordinate by coordinate, the formula; of others, the memory; and of each rule
 /// and stage every switch.
 fn variants(expression: &str) -> Vec<String> {
-    let Ok(plan) = Plan::parse(expression) else { panic!("{expression}") };
+    let Ok(mut plan) = Plan::parse(expression) else { panic!("{expression}") };
+    // Whether there is decay is no variant: the driver has it.
+    if plan.entry().kind == Kind::Elementwise {
+        let rule = plan.entry();
+        let own = rule.hyper.iter().filter(|h| h.name != "weight_decay");
+        let given = plan.to_string();
+        let value = |name: &str| {
+            let (_, rest) = given.split_once(&format!("{name}="))?;
+            rest.split([',', ')']).next().map(|value| format!("{name}={value}"))
+        };
+        let own: Vec<String> = own.filter_map(|h| value(h.name)).collect();
+        plan = Plan::parse(&format!("{}({})", rule.name, own.join(", "))).unwrap();
+    }
     let layout = Layout::builder().tensor("w", &[2, 3], &["out", "in"], thalweg_core::Kind::Weight);
     let layout = layout.tensor("b", &[2], &["out"], thalweg_core::Kind::Bias).build();
     let mut run = Run::<f64>::new(expression, &std::sync::Arc::new(layout), &setup(), &[0.5; 8]);

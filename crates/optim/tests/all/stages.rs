@@ -362,7 +362,7 @@ both! {
             !(needs.reevaluation || needs.rows || needs.curvature)
         };
         let whole: Vec<&str> = ALL.iter().filter(one_look).map(|e| e.name).collect();
-        assert_eq!(whole, ["prodigy", "dadapt_sgd", "dadapt_adam", "dadapt_adagrad", "polyak"]);
+        assert_eq!(whole, ["prodigy", "dadapt_sgd", "dadapt_adam", "dadapt_adagrad", "dog", "dowg", "polyak"]);
         settings.extend(whole.iter().flat_map(|name| [format!("{name}(lr=0.5)"), format!("{name}(lr=0.5, weight_decay=0.1)")]));
         settings.retain(|rule| Plan::parse(rule).is_ok());
         for rule in settings {
