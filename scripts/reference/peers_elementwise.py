@@ -481,6 +481,8 @@ TABLE = [
             {"lr": 0.05, "beta1": 0.5, "beta2": 0.9},
             {"lr": 0.1, "beta2": 0.95, "eps": 0.1},
             {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-2, "clipping": False},
+            {"lr": 0.02, "beta2": 0.9, "eps": 1e-3, "clipping": False},
+            {"lr": 0.05, "beta1": 0.6, "beta2": 0.99, "eps": 0.1, "clipping": False},
         ],
     ),
     (
@@ -502,6 +504,8 @@ TABLE = [
             {"lr": 0.05, "alpha": 0.5, "beta1": 0.8, "beta2": 0.95, "nesterov": False},
             {"lr": 0.02, "beta": 0.3, "eps": 1e-3},
             {"lr": 0.05, "beta": 2.0, "beta1": 0.0, "nesterov": False},
+            {"lr": 0.03, "alpha": 2.0, "beta1": 0.6, "eps": 1e-2},
+            {"lr": 0.02, "beta": 0.5, "beta2": 0.9, "eps": 0.1, "nesterov": False},
         ],
     ),
     (

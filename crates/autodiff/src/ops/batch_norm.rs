@@ -132,6 +132,12 @@ impl BatchNorm {
     }
 }
 
+/// Four stretches of `c` numbers, of known length: loops over them need no checks.
+#[inline(always)]
+fn quarters<N>(of: &[N], c: usize) -> [&[N]; 4] {
+    [0, 1, 2, 3].map(|i| &of[i * c..][..c])
+}
+
 /// The gradient behind the relu: 0 where it cut.
 #[inline(always)]
 fn passed<N: Number>(relu: bool, z: N, dy: N) -> N {
@@ -167,9 +173,9 @@ impl<N: Number> Op<N> for BatchNorm {
             3 * c,
             #[inline(always)]
             |at, y| {
-                let (mean, rest) = of.split_at(c);
-                let (scale, shift) = rest[c..].split_at(c);
+                let [mean, _, scale, shift] = quarters(of, c);
                 for (y, x) in y.chunks_exact_mut(c).zip(x[at * c..].chunks_exact(c)) {
+                    let (x, y) = (&x[..c], &mut y[..c]);
                     for k in 0..c {
                         let z = (x[k] - mean[k]) * scale[k] + shift[k];
                         y[k] = if relu { N::select(z.lt(N::zero()), N::zero(), z) } else { z };
@@ -185,9 +191,6 @@ impl<N: Number> Op<N> for BatchNorm {
         let mut channels = b.take(4 * c);
         self.channels(b, &mut channels);
         let of: &[N] = &channels;
-        let (mean, rest) = of.split_at(c);
-        let (r, rest) = rest.split_at(c);
-        let (scale, shift) = rest.split_at(c);
         // Σ dy∘x̂ and Σ dy of each channel: blocks of rows, joined in order.
         let each = block_rows(c);
         let mut parts = b.take(rows.div_ceil(each) * 2 * c);
@@ -200,11 +203,14 @@ impl<N: Number> Op<N> for BatchNorm {
                 6 * c * each,
                 #[inline(always)]
                 |at, parts| {
+                    let [mean, r, scale, shift] = quarters(of, c);
                     let blocks = x.chunks(each * c).zip(dy.chunks(each * c)).skip(at);
                     for (part, (x, dy)) in parts.chunks_exact_mut(2 * c).zip(blocks) {
                         part.fill(N::zero());
                         let (along, sum) = part.split_at_mut(c);
+                        let sum = &mut sum[..c];
                         for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
+                            let (x, dy) = (&x[..c], &dy[..c]);
                             for k in 0..c {
                                 let dy = passed(relu, (x[k] - mean[k]) * scale[k] + shift[k], dy[k]);
                                 along[k] = along[k] + dy * ((x[k] - mean[k]) * r[k]);
@@ -241,7 +247,10 @@ impl<N: Number> Op<N> for BatchNorm {
                 6 * c,
                 #[inline(always)]
                 |at, dy| {
+                    let [mean, r, scale, shift] = quarters(of, c);
+                    let (along, middle) = (&along[..c], &middle[..c]);
                     for (dy, x) in dy.chunks_exact_mut(c).zip(x[at * c..].chunks_exact(c)) {
+                        let (x, dy) = (&x[..c], &mut dy[..c]);
                         for k in 0..c {
                             let own = passed(relu, (x[k] - mean[k]) * scale[k] + shift[k], dy[k]);
                             dy[k] = scale[k] * ((own - middle[k]) - (x[k] - mean[k]) * r[k] * along[k]);

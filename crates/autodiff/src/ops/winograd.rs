@@ -181,22 +181,13 @@ impl Tiles {
         for tile in 0..tiles {
             let from = &frame[tile / self.wide * 2 * row + tile % self.wide * 2 * c..];
             for k in (0..c).step_by(LANES) {
-                let down: [[Lanes<N>; 4]; 4] = array::from_fn(
-                    #[inline(always)]
-                    |s| {
-                        let d: [Lanes<N>; 4] = array::from_fn(
-                            #[inline(always)]
-                            |r| load(&from[r * row + s * c + k..]),
-                        );
-                        [sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])]
-                    },
-                );
+                let mut down = [[[N::zero(); LANES]; 4]; 4];
+                for (s, down) in down.iter_mut().enumerate() {
+                    let d = |r: usize| load(&from[r * row + s * c + k..]);
+                    *down = enter([d(0), d(1), d(2), d(3)]);
+                }
                 for r in 0..4 {
-                    let d: [Lanes<N>; 4] = array::from_fn(
-                        #[inline(always)]
-                        |s| down[s][r],
-                    );
-                    let d = [sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])];
+                    let d = enter([down[0][r], down[1][r], down[2][r], down[3][r]]);
                     for s in 0..4 {
                         v[((r * 4 + s) * tiles + tile) * c + k..][..LANES].copy_from_slice(&d[s]);
                     }
@@ -213,26 +204,17 @@ impl Tiles {
         for tile in 0..tiles {
             let (p, q) = (tile / self.wide * 2, tile % self.wide * 2);
             for k in (0..o).step_by(LANES) {
-                let down: [[Lanes<N>; 2]; 4] = array::from_fn(
-                    #[inline(always)]
-                    |s| {
-                        let m: [Lanes<N>; 4] = array::from_fn(
-                            #[inline(always)]
-                            |r| load(&m[((r * 4 + s) * tiles + tile) * o + k..]),
-                        );
-                        [add(add(m[0], m[1]), m[2]), sub(sub(m[1], m[2]), m[3])]
-                    },
-                );
+                let mut down = [[[N::zero(); LANES]; 2]; 4];
+                for (s, down) in down.iter_mut().enumerate() {
+                    let m = |r: usize| load(&m[((r * 4 + s) * tiles + tile) * o + k..]);
+                    *down = leave([m(0), m(1), m(2), m(3)]);
+                }
                 let bias = bias.map_or([N::zero(); LANES], |bias| load(&bias[k..]));
                 for i in 0..2 {
-                    let m: [Lanes<N>; 4] = array::from_fn(
-                        #[inline(always)]
-                        |s| down[s][i],
-                    );
-                    let y2 = [add(add(m[0], m[1]), m[2]), sub(sub(m[1], m[2]), m[3])];
-                    for j in 0..2 {
+                    let places = leave([down[0][i], down[1][i], down[2][i], down[3][i]]);
+                    for (j, &z) in places.iter().enumerate() {
                         if p + i < tall && q + j < width {
-                            let mut z = add(y2[j], bias);
+                            let mut z = add(z, bias);
                             if relu {
                                 z.iter_mut().for_each(|z| *z = N::select(z.lt(N::zero()), N::zero(), *z));
                             }
@@ -252,23 +234,18 @@ impl Tiles {
         for tile in 0..tiles {
             let (p, q) = (tile / self.wide * 2, tile % self.wide * 2);
             for k in (0..o).step_by(LANES) {
-                let down: [[Lanes<N>; 4]; 2] = array::from_fn(
-                    #[inline(always)]
-                    |j| {
-                        let y: [Lanes<N>; 2] = array::from_fn(
-                            #[inline(always)]
-                            |i| {
-                                let inside = p + i < tall && q + j < width;
-                                if inside {
-                                    load(&dy[((p + i) * width + q + j) * o + k..])
-                                } else {
-                                    [N::zero(); LANES]
-                                }
-                            },
-                        );
-                        spread(y[0], y[1])
-                    },
-                );
+                let mut down = [[[N::zero(); LANES]; 4]; 2];
+                for (j, down) in down.iter_mut().enumerate() {
+                    let y = |i: usize| {
+                        let inside = p + i < tall && q + j < width;
+                        if inside {
+                            load(&dy[((p + i) * width + q + j) * o + k..])
+                        } else {
+                            [N::zero(); LANES]
+                        }
+                    };
+                    *down = spread(y(0), y(1));
+                }
                 for r in 0..4 {
                     let across = spread(down[0][r], down[1][r]);
                     for s in 0..4 {
@@ -286,21 +263,13 @@ impl Tiles {
         for tile in 0..tiles {
             let to = &mut frame[tile / self.wide * 2 * row + tile % self.wide * 2 * c..];
             for k in (0..c).step_by(LANES) {
-                let down: [[Lanes<N>; 4]; 4] = array::from_fn(
-                    #[inline(always)]
-                    |s| {
-                        let d: [Lanes<N>; 4] = array::from_fn(
-                            #[inline(always)]
-                            |r| load(&d[((r * 4 + s) * tiles + tile) * c + k..]),
-                        );
-                        collect(d)
-                    },
-                );
+                let mut down = [[[N::zero(); LANES]; 4]; 4];
+                for (s, down) in down.iter_mut().enumerate() {
+                    let d = |r: usize| load(&d[((r * 4 + s) * tiles + tile) * c + k..]);
+                    *down = collect([d(0), d(1), d(2), d(3)]);
+                }
                 for r in 0..4 {
-                    let across = collect(array::from_fn(
-                        #[inline(always)]
-                        |s| down[s][r],
-                    ));
+                    let across = collect([down[0][r], down[1][r], down[2][r], down[3][r]]);
                     for s in 0..4 {
                         let to = &mut to[r * row + s * c + k..][..LANES];
                         let sum = add(load(to), across[s]);
@@ -586,6 +555,18 @@ fn sub<N: Number>(mut a: Lanes<N>, b: Lanes<N>) -> Lanes<N> {
         *a = *a - b;
     }
     a
+}
+
+/// Bᵀ along one axis: four pixels become four points.
+#[inline(always)]
+fn enter<N: Number>(d: [Lanes<N>; 4]) -> [Lanes<N>; 4] {
+    [sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])]
+}
+
+/// Aᵀ along one axis: four points become two places.
+#[inline(always)]
+fn leave<N: Number>(m: [Lanes<N>; 4]) -> [Lanes<N>; 2] {
+    [add(add(m[0], m[1]), m[2]), sub(sub(m[1], m[2]), m[3])]
 }
 
 /// G along one axis: three points of the kernel become four.

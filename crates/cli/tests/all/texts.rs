@@ -195,7 +195,7 @@ fn hostile_texts_are_refused_or_read() {
     scene.ok(fit);
     // Bytes go out as they are.
     scene.write("t.txt", b"\xffab".repeat(200));
-    scene.ok(&fit.replace("--epochs 1", "--epochs 100 --lr 0.02"));
+    scene.ok(&fit.replace("gru(4)", "gru(8)").replace("--epochs 1", "--epochs 100 --lr 0.02"));
     let done = scene.command("generate run --prompt ab --length 4 --temperature 0").output().unwrap();
     assert_eq!(done.stdout, b"ab\xffab\xff\n");
 }

@@ -343,11 +343,11 @@ fn heavyballs_rules() {
 /// and stage every switch.
 fn variants(expression: &str) -> Vec<String> {
     let Ok(mut plan) = Plan::parse(expression) else { panic!("{expression}") };
+    let given = plan.to_string();
     // Whether there is decay is no variant: the driver has it.
     if plan.entry().kind == Kind::Elementwise {
         let rule = plan.entry();
         let own = rule.hyper.iter().filter(|h| h.name != "weight_decay");
-        let given = plan.to_string();
         let value = |name: &str| {
             let (_, rest) = given.split_once(&format!("{name}="))?;
             rest.split([',', ')']).next().map(|value| format!("{name}={value}"))
@@ -363,7 +363,7 @@ fn variants(expression: &str) -> Vec<String> {
         Kind::Elementwise => vec![format!("{rule}: {:?}", plan.trace().formula)],
         _ => vec![format!("{rule}: {}", run.names().join(" "))],
     };
-    for call in plan.to_string().split(" | ") {
+    for call in given.split(" | ") {
         let (name, values) = call.split_once('(').unwrap_or((call, ""));
         let switches = values.trim_end_matches(')').split(", ");
         let switches = switches.filter(|v| v.ends_with("=true") || v.ends_with("=false"));
