@@ -31,7 +31,7 @@ def rate(lr):
     return ["--schedule", f"cosine({lr})"]
 
 
-DIAMONDS = [DATA / "diamonds.csv", "--target", "price", "--ignore", "column_1"]
+DIAMONDS = [DATA / "diamonds.csv", "--target", "price", "--ignore", "column1"]
 TRANSFORMER = [DATA / "kjv.txt", "--model", "transformer(d=128, heads=4, layers=4)", "--epochs", 1]
 
 
@@ -40,7 +40,7 @@ def memory(kind):
 
 
 TASKS = {
-    "digits": [ROOT / "examples/data/digits.csv", "--target", "digit", "--model", "mlp(128, 64, dropout=0.1)"],
+    "digits": [ROOT / "examples/data/digits.csv", "--target", "digit", "--model", "mlp(256, 128, dropout=0.3)", "--valid", "none", "--epochs", 60, *rate(0.005)],
     "digits linear": [ROOT / "examples/data/digits.csv", "--target", "digit"],
     "mnist": images("mnist", "", *rate(0.002)),
     "fashion": images("fashion-mnist", ".gz", *rate(0.002)),

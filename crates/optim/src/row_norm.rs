@@ -161,7 +161,7 @@ mod tests {
                         dense[row * width..][..width].copy_from_slice(values);
                     }
                     let sparse = Sparse { rows: &listed, values: &values, width, len: dense.len() };
-                    let lists: [(Vec<Sparse<'_, F>>, Vec<&[F]>); 3] = [
+                    let lists: [(Vec<Sparse<_>>, Vec<&[F]>); 3] = [
                         (vec![sparse], vec![&dense]),
                         (vec![Sparse::dense(&beside), sparse], vec![&beside, &dense]),
                         (

@@ -574,7 +574,8 @@ impl<F: Build> Stepper<F> {
     /// let mut polyak = Stepper::<f64>::new("polyak(f_min=0)")?;
     /// for _ in 0..50 {
     ///     let loss = 0.5 * (theta[0] * theta[0] + theta[1] * theta[1]);
-    ///     polyak.step_with_loss(&mut theta, &theta.clone(), loss)?;
+    ///     let gradient = theta;
+    ///     polyak.step_with_loss(&mut theta, &gradient, loss)?;
     /// }
     /// assert!(theta.iter().all(|x| x.abs() < 1e-10));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

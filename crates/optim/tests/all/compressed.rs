@@ -123,9 +123,9 @@ fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(
     let mut average = Stored::<F>::own(&vec![f64::NAN; n], at(2));
     let mut state: [Stored<F>; S] =
         std::array::from_fn(|k| Stored::slot(R::STATE[k], rule.initial(k), n, format, at(3 + k)));
-    for t in 1..=3 {
+    for (t, gradient) in data.iter().enumerate().skip(1) {
         let half = t == 2;
-        let mut grad = if half { Stored::half(&data[t], at(7)) } else { Stored::<F>::own(&data[t], at(7)) };
+        let mut grad = if half { Stored::half(gradient, at(7)) } else { Stored::<F>::own(gradient, at(7)) };
         let mut spans = Vec::new();
         let mut rest = weights.view();
         let mut grads = grad.view();
