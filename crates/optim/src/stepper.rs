@@ -577,7 +577,7 @@ impl<F: Build> Stepper<F> {
     ///     let gradient = theta;
     ///     polyak.step_with_loss(&mut theta, &gradient, loss)?;
     /// }
-    /// assert!(theta.iter().all(|x| x.abs() < 1e-10));
+    /// assert!(theta.iter().all(|x| x.abs() < 1e-7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

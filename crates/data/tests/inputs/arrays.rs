@@ -259,10 +259,10 @@ fn arrays_are_tables() {
     let made = Table::from_arrays("x", &features, Some((Path::new("y"), &targets))).unwrap();
     let mut text: String = (1..=d).map(|j| format!("column{j},")).collect();
     text += "target\n";
-    for i in 0..n {
+    for (i, y) in y.iter().enumerate() {
         let cell = |x: f64| if x.is_nan() { String::new() } else { (x + 0.0).to_string() };
         (0..d).for_each(|j| text += &format!("{},", cell(at(i, j))));
-        text += &format!("{}\n", y[i]);
+        text += &format!("{y}\n");
     }
     let read = thalweg_data::read_bytes("x", text.as_bytes(), &Default::default()).unwrap();
     assert_eq!((made.rows(), made.columns()), (n, read.columns()));
