@@ -439,9 +439,6 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     }
                     _ => unreachable!("a bf16 gradient has scratch"),
                 };
-                if how.squares {
-                    task.squares += sum_of_squares(grad);
-                }
                 let mut rooms = state_scratch.iter_mut();
                 let mut state: [&mut [F]; S] = span
                     .state
@@ -460,6 +457,10 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 }
                 if proximal {
                     shrink::<R, F, S>(coef, (l1, l2), theta, moved, &state);
+                }
+                // The gradient is in the first cache now: read before the step, its misses would not overlap with those of the rest.
+                if how.squares {
+                    task.squares += sum_of_squares(grad);
                 }
                 if let Some(copy) = &mut span.average {
                     average(&mut copy[range.clone()], theta, a.average);
@@ -689,17 +690,27 @@ pub(crate) fn average<F: Float>(copy: &mut [F], theta: &[F], share: f64) {
 /// Σ x² of a block, in f64: halves are added to each other until eight numbers are left.
 #[inline(always)]
 fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
-    let mut sums = [0.0; BLOCK];
-    for (sum, x) in sums.iter_mut().zip(block) {
-        *sum = x.to_f64() * x.to_f64();
+    let square = |x: &F| x.to_f64() * x.to_f64();
+    if block.len() == BLOCK {
+        // The first two halvings at once: a quarter of the sums need a place.
+        let mut sums = [0.0; BLOCK / 4];
+        let (low, high) = block.split_at(BLOCK / 2);
+        let (low, high) = (low.split_at(BLOCK / 4), high.split_at(BLOCK / 4));
+        let numbers = low.0.iter().zip(high.0).zip(low.1.iter().zip(high.1));
+        for (sum, ((a, c), (b, d))) in sums.iter_mut().zip(numbers) {
+            *sum = (square(a) + square(c)) + (square(b) + square(d));
+        }
+        return by_halves(sums);
     }
+    let mut sums = [0.0; BLOCK];
+    sums.iter_mut().zip(block).for_each(|(sum, x)| *sum = square(x));
     by_halves(sums)
 }
 
 /// Σ of a block, as [`sum_of_squares`] adds it up.
 #[inline(always)]
-pub(crate) fn by_halves(mut sums: [f64; BLOCK]) -> f64 {
-    let mut half = BLOCK / 2;
+pub(crate) fn by_halves<const N: usize>(mut sums: [f64; N]) -> f64 {
+    let mut half = N / 2;
     while half >= 8 {
         let (low, high) = sums.split_at_mut(half);
         for (low, high) in low.iter_mut().zip(&high[..half]) {
