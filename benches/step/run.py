@@ -216,10 +216,15 @@ def measure(rule, size):
             name = names[(nth + k) % len(names)]
             # The last contender's threads may still be spinning for work; then everyone's own are woken, untimed.
             time.sleep(0.02)
-            if pipeline:
-                # Whoever came before has zeroed it; an average of many zeros is subnormal, which is slow for everybody.
-                torch._foreach_copy_(grad, gradient)
             runs[name](1)
+            if pipeline:
+                # The gradient is zeroed by each step; before the next one it is what it was.
+                total = 0
+                for _ in range(repeat[name]):
+                    torch._foreach_copy_(grad, gradient)
+                    total += runs[name](1)
+                seconds[name].append(total / repeat[name])
+                continue
             seconds[name].append(runs[name](repeat[name]) / repeat[name])
     ratios = {
         name: statistics.median(s / o for s, o in zip(seconds[name], seconds["ours"])) for name in names if name != "ours"

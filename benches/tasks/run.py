@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "target/data"
-LENET = "conv(32, kernel=5) relu pool(2) conv(64, kernel=5) relu pool(2) flatten dense(128) relu"
+LENET = "conv(32, kernel=5, padding=0) relu pool(2) conv(64, kernel=5, padding=0) relu pool(2) flatten dense(128) relu"
 
 
 def images(name, end, *more):
