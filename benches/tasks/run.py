@@ -20,11 +20,11 @@ DATA = ROOT / "target/data"
 LENET = "conv(32, kernel=5, padding=0) relu pool(2) conv(64, kernel=5, padding=0) relu pool(2) flatten dense(128) relu"
 
 
-def images(name, end, *more):
+def images(name, end, *more, valid="none"):
     folder = DATA / name
     train, test = (folder / f"{part}-images-idx3-ubyte{end}" for part in ("train", "t10k"))
     target = folder / f"train-labels-idx1-ubyte{end}"
-    return [train, "--target", target, "--test", test, "--valid", "none", "--model", LENET, "--batch", 64, "--epochs", 5, *more]
+    return [train, "--target", target, "--test", test, "--valid", valid, "--model", LENET, "--batch", 64, "--epochs", 5, *more]
 
 
 def rate(lr):
@@ -46,16 +46,16 @@ TASKS = {
     "fashion": images("fashion-mnist", ".gz", *rate(0.002)),
     "diamonds linear": DIAMONDS,
     "diamonds": [*DIAMONDS, "--model", "mlp(64, 64)", "--epochs", 20, "--batch", 128],
-    "text": [*TRANSFORMER, *memory("f32")],
+    "text": [*TRANSFORMER, *memory("full")],
 }
 # The memory of the optimizer in fewer bits: one seed each, beside the same run in f32.
 MEMORY = {
     f"{task} {kind}": [*words, "--optimizer", f"{chain}(lr=cosine({lr}), memory={kind})"]
     for task, words, chain, lr in (
-        ("mnist memory", images("mnist", "")[:-7] + ["--valid", 0.1, "--model", LENET, "--batch", 64, "--epochs", 5], "adamw", 0.002),
+        ("mnist memory", images("mnist", "", valid=0.1), "adamw", 0.002),
         ("text memory", TRANSFORMER, "clip(1) | adamw", "0.003, warmup=2%"),
     )
-    for kind in ("f32", "bf16", "block8")
+    for kind in ("full", "bf16", "block8")
 }
 
 
@@ -79,7 +79,7 @@ def main():
         result = json.loads(Path(args.out).read_text())
     with tempfile.TemporaryDirectory() as folder:
         for name, words in {**TASKS, **MEMORY}.items():
-            if only and name not in only and name.split()[0] not in only:
+            if only and name not in only:
                 continue
             seeds = range(1 if name in MEMORY else args.seeds)
             runs = [fit(words, seed, folder) for seed in seeds]
