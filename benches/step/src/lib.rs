@@ -31,7 +31,7 @@ pub unsafe extern "C" fn thalweg_new(
         let text = CStr::from_ptr(expression).to_str().expect("an expression is UTF-8");
         (text, std::slice::from_raw_parts(sizes, count), std::slice::from_raw_parts(columns, count))
     };
-    let setup = Setup { threads: Threads::new(threads), check: false, ..Setup::default() };
+    let setup = Setup { threads: Threads::new(threads), check: false, norm: false, ..Setup::default() };
     let mut builder = Stepper::<f32>::builder(text).setup(setup);
     for (i, (&size, &columns)) in sizes.iter().zip(columns).enumerate() {
         let name = format!("t{i}");

@@ -35,6 +35,28 @@ pub fn sum_of<N: Number>(n: usize, f: impl Fn(usize) -> N) -> N {
     join(lanes)
 }
 
+/// Adds the sums that runs have made, `size` each and one run behind the other, in order into the first one's.
+pub fn join_runs<N: Number>(threads: &Threads, all: &mut [N], size: usize) {
+    let runs = if size > 0 { all.len() / size } else { 0 };
+    if runs < 2 {
+        return;
+    }
+    let (first, rest) = all.split_at_mut(size);
+    let rest: &[N] = rest;
+    parallel::rows(
+        threads,
+        first,
+        1,
+        2 * runs,
+        #[inline(always)]
+        |at, first| {
+            for run in rest.chunks_exact(size) {
+                first.iter_mut().zip(&run[at..]).for_each(|(sum, &x)| *sum = *sum + x);
+            }
+        },
+    );
+}
+
 /// Σ x, in the lanes and the tree of [`sum_of`].
 #[inline(always)]
 pub fn sum<N: Number>(x: &[N]) -> N {

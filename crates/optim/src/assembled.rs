@@ -10,10 +10,11 @@ use thalweg_core::{
 use crate::chain::accumulate::Accumulate;
 use crate::chain::clip::Clipped;
 use crate::chain::penalty::{self, Terms};
-use crate::driver::{Gradient, norm};
+use crate::driver::Gradient;
 use crate::format::View;
 use crate::guard::{Guard, Wishes};
 use crate::method::{After, Before, Decay, Done, Method, Part, Step};
+use crate::norm::norm;
 use crate::plan::{Plan, Setup};
 use crate::rules::Build;
 use crate::schedule::{Horizon, Schedule};
@@ -324,13 +325,14 @@ impl<F: Build> Assembled<F> {
                     }
                 }
             }
-            let now = Now { at, total, scale, lr: self.guard.lr, squares: !checked, clipped: None };
+            let wanted = !checked && self.setup.norm;
+            let now = Now { at, total, scale, lr: self.guard.lr, wanted, norm: known, clipped: None };
             let done = chain.step(now, lot, &self.layout, &self.setup, oracle, &mut report)?;
             moved = true;
             if report.lr.is_nan() {
                 report.lr = done.lr.unwrap_or_else(|| self.guard.lr * chain.rate(at));
             }
-            let norm = known.or(done.norm).unwrap_or(0.0);
+            let norm = known.or(done.norm).unwrap_or(f64::NAN);
             total_norm = libm::hypot(total_norm, norm * scale / total.weight);
             if let Some((index, place)) = done.bad {
                 report.non_finite.get_or_insert(self.layout.tensors()[index].offset + place);
@@ -389,7 +391,9 @@ pub(crate) struct Now {
     /// The factor of the learning rate.
     pub lr: f64,
     /// Whether the gradients' norm is wanted.
-    pub squares: bool,
+    pub wanted: bool,
+    /// It, where it is known.
+    pub norm: Option<f64>,
     /// What the clipping stages come to, where others than the chain's own tensors had a say in it.
     pub clipped: Option<Clipped>,
 }
@@ -473,7 +477,7 @@ impl<F: Build> Chain<F> {
         oracle: &mut dyn Oracle<F>,
         report: &mut Report,
     ) -> Result<Done, StepError> {
-        let Now { mut at, total, squares, .. } = now;
+        let Now { mut at, total, wanted, norm: mut known, .. } = now;
         let clipped = now.clipped.unwrap_or(Clipped::new(now.scale / total.weight));
         let lr = now.lr * self.rate(at);
         let needs = self.method.needs();
@@ -511,17 +515,23 @@ impl<F: Build> Chain<F> {
         };
         // A sum of squares from the sweep itself costs no pass over memory; in f64 it may overflow, and the careful norm is taken.
         let plain = terms.coupled.l1 == 0.0 && self.early.iter().all(|e| !matches!(e, Early::Pass(_)));
-        step.squares = squares && elementwise && plain && F::BYTES == 4;
-        let mut known = None;
-        if squares && !step.squares {
+        let sweeps = elementwise && plain && F::BYTES == 4;
+        let clips = now.clipped.is_none() && matches!(self.early.first(), Some(Early::Clip(_)));
+        if known.is_none() && (clips || (wanted && !sweeps)) {
             known = Some(gradient_norm(&step, f64::INFINITY));
         }
+        step.squares = wanted && known.is_none();
+        // Whether the gradients are still those of the known norm.
+        let mut raw = true;
         for early in &mut self.early {
             match early {
                 Early::Clip(_) | Early::ClipValue(_) if now.clipped.is_some() => {}
                 Early::Clip(max) => {
                     let mut clipped = Clipped { limit: step.limit, ..Clipped::new(step.scale) };
-                    clipped.by_norm(*max, |raw| gradient_norm(&step, raw));
+                    clipped.by_norm(*max, |limit| match known {
+                        Some(norm) if raw && limit == f64::INFINITY => norm,
+                        _ => gradient_norm(&step, limit),
+                    });
                     (step.scale, step.limit) = (clipped.scale, clipped.limit);
                     report.clipped |= clipped.clipped;
                 }
@@ -536,6 +546,7 @@ impl<F: Build> Chain<F> {
                         }
                         (step.scale, step.limit) = (1.0, f64::INFINITY);
                     }
+                    raw = false;
                     before.before(&mut step)?;
                 }
             }
@@ -582,7 +593,7 @@ impl<F: Build> Chain<F> {
         let share = step.average;
         for (part, copy) in step.parts.iter_mut().zip(copies) {
             crate::vector::each(&setup.threads, copy, part.weights(), |copy, theta| {
-                crate::driver::average(copy, theta, share);
+                crate::block::average(copy, theta, share);
             });
         }
         Ok(done)

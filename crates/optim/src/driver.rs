@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg_core::{Float, StepError, Threads, isa};
 
-use crate::arithmetic::{added, coupled, limited, proximal};
+use crate::block::{self, Cast};
 use crate::format::{
-    BLOCK8, Dice, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
+    BLOCK8, Dice, Rolls, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
 };
+use crate::norm::sum_of_squares;
 use crate::rule::{Checked, Rule, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
@@ -325,19 +326,6 @@ fn cut<F, const S: usize>(span: Span<'_, F, S>, at: usize) -> (Span<'_, F, S>, O
     (first, Some(rest))
 }
 
-/// [`Around`] in the parameters' own type.
-#[derive(Clone, Copy)]
-struct Cast<F> {
-    scale: F,
-    clip: F,
-    decay: F,
-    keep: F,
-    moved: F,
-    /// 1, which the compiler does not know. A value that is kept is multiplied by it: a plain choice between the new value and the
-    /// one in memory would become a masked store, which took four times as long under AVX2.
-    one: F,
-}
-
 /// Scratch of one block of one buffer: where its format is not the computation's own.
 struct Scratch<F>([F; BLOCK]);
 
@@ -345,24 +333,29 @@ fn scratch<F: Float>(view: &View<'_, F>) -> Option<Box<Scratch<F>>> {
     (!matches!(view, View::Own(_))).then(|| Box::new(Scratch([F::zero(); BLOCK])))
 }
 
-/// The numbers of a block: where they are, or decoded into scratch.
+/// Decodes the numbers of a block into scratch, unless they are kept as they are.
+#[inline(always)]
+fn load<F: Float>(view: &View<'_, F>, range: &std::ops::Range<usize>, scratch: &mut Option<Box<Scratch<F>>>) {
+    let Some(to) = scratch.as_mut().map(|s| &mut s.0[..range.len()]) else { return };
+    match view {
+        View::Own(_) => {}
+        View::Bf16(x) => decode_bf16(&x[range.clone()], to),
+        View::Block8 { codes, scales, sign } => {
+            decode_block8(&codes[range.clone()], &scales[range.start / BLOCK8..], *sign, to);
+        }
+    }
+}
+
+/// The numbers of a block: where they are, or in scratch.
 #[inline(always)]
 fn open<'b, F: Float>(
     view: &'b mut View<'_, F>,
     range: &std::ops::Range<usize>,
     scratch: &'b mut Option<Box<Scratch<F>>>,
 ) -> &'b mut [F] {
-    let to = scratch.as_mut().map(|s| &mut s.0[..range.len()]);
-    match (view, to) {
+    match (view, scratch) {
         (View::Own(x), _) => &mut x[range.clone()],
-        (View::Bf16(x), Some(to)) => {
-            decode_bf16(&x[range.clone()], to);
-            to
-        }
-        (View::Block8 { codes, scales, sign }, Some(to)) => {
-            decode_block8(&codes[range.clone()], &scales[range.start / BLOCK8..], *sign, to);
-            to
-        }
+        (_, Some(s)) => &mut s.0[..range.len()],
         _ => unreachable!("a compressed view has scratch"),
     }
 }
@@ -373,16 +366,15 @@ fn close<F: Float>(
     view: &mut View<'_, F>,
     range: &std::ops::Range<usize>,
     scratch: &Option<Box<Scratch<F>>>,
-    dice: Dice,
-    place: u64,
+    rolls: Rolls<'_>,
 ) {
     let Some(from) = scratch.as_ref().map(|s| &s.0[..range.len()]) else { return };
     match view {
         View::Own(_) => {}
-        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], dice, place),
+        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], rolls),
         View::Block8 { codes, scales, sign } => {
             let blocks = range.start / BLOCK8..range.end.div_ceil(BLOCK8);
-            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, dice, place);
+            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, rolls);
         }
     }
 }
@@ -395,26 +387,20 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
 ) {
     let span = &mut task.span;
     let a = span.around;
-    let cast = Cast {
-        scale: F::from_f64(a.scale),
-        clip: F::from_f64(a.clip),
-        decay: F::from_f64(a.decay),
-        keep: F::from_f64(a.keep),
-        moved: F::from_f64(a.moved),
-        one: F::from_f64(std::hint::black_box(1.0)),
-    };
+    let cast = Cast::new(a);
     let (l1, l2) = (F::from_f64(a.l1), F::from_f64(a.l2));
     let len = span.theta.len();
-    // Nothing cuts or decays the gradient: the usual case, and a shorter loop.
-    let plain = a.clip == f64::INFINITY && a.decay == 0.0;
     let mut theta_scratch = if span.master.is_some() { None } else { scratch(&span.theta) };
     let mut grad_scratch =
         matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
     let mut state_scratch = span.state.each_ref().map(scratch);
-    let mut moved = [F::zero(); BLOCK];
-    let mut before = [[F::zero(); BLOCK]; 1 + SLOTS];
+    let proximal = a.l1 > 0.0 || a.l2 > 0.0;
+    let mut moved = if proximal { vec![F::one(); BLOCK] } else { vec![] };
     let theta_dice = how.dice(0);
-    let dice: [Dice; S] = std::array::from_fn(|k| how.dice(k + 1));
+    // Two slots share the dice, each with half of the bits.
+    let dice: [Dice; S] = std::array::from_fn(|k| how.dice(1 + k / 2));
+    let rounds = theta_scratch.is_some() || state_scratch.iter().any(Option::is_some);
+    let mut rolls = if rounds { vec![0; BLOCK] } else { vec![] };
     isa::run(
         #[inline(always)]
         || {
@@ -425,6 +411,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 let theta: &mut [F] = match &mut span.master {
                     Some(master) => &mut master[range.clone()],
                     None => {
+                        load(&span.theta, &range, &mut theta_scratch);
                         own_theta = span.theta.reborrow();
                         open(&mut own_theta, &range, &mut theta_scratch)
                     }
@@ -439,37 +426,42 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     }
                     _ => unreachable!("a bf16 gradient has scratch"),
                 };
+                // In a loop of its own: a closure of `map` would not be compiled for the instruction set.
+                for (view, room) in span.state.iter().zip(&mut state_scratch) {
+                    load(view, &range, room);
+                }
                 let mut rooms = state_scratch.iter_mut();
                 let mut state: [&mut [F]; S] = span
                     .state
                     .each_mut()
                     .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
-                let moved = &mut moved[..range.len()];
-                // Where a number of the block is not finite it goes back, and the careful loop finds which.
-                let done = plain && run_plain::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut before);
-                let proximal = a.l1 > 0.0 || a.l2 > 0.0;
-                if done && proximal {
-                    moved.fill(F::one());
-                }
-                if !done && !run_block::<R, F, S>(coef, &cast, theta, grad, &mut state, moved) {
-                    let first = moved.iter().position(|&m| m == F::zero()).unwrap_or(0);
+                moved.fill(F::one());
+                if let Some(first) = block::run::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut moved) {
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
                 if proximal {
-                    shrink::<R, F, S>(coef, (l1, l2), theta, moved, &state);
+                    block::shrink::<R, F, S>(coef, (l1, l2), theta, &moved[..range.len()], &state);
                 }
                 // The gradient is in the first cache now: read before the step, its misses would not overlap with those of the rest.
                 if how.squares {
                     task.squares += sum_of_squares(grad);
                 }
                 if let Some(copy) = &mut span.average {
-                    average(&mut copy[range.clone()], theta, a.average);
+                    block::average(&mut copy[range.clone()], theta, a.average);
                 }
                 if let Gradient::Clear(g) = &mut span.grad {
                     g[range.clone()].fill(F::zero());
                 }
+                let rolls = if rounds { &mut rolls[..range.len()] } else { &mut [] };
+                let mut rolled = None;
                 for (k, room) in state_scratch.iter().enumerate() {
-                    close(&mut span.state[k], &range, room, dice[k], place);
+                    if room.is_none() {
+                        continue;
+                    }
+                    if rolled.replace(k / 2) != Some(k / 2) {
+                        dice[k].roll(place, rolls);
+                    }
+                    close(&mut span.state[k], &range, room, Rolls { bits: rolls, upper: k % 2 == 1 });
                 }
                 match (&span.master, &mut span.theta) {
                     (Some(master), View::Bf16(copy)) => {
@@ -478,305 +470,13 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     (Some(master), View::Own(copy)) => {
                         copy[range.clone()].copy_from_slice(&master[range.clone()])
                     }
-                    (_, view) => close(view, &range, &theta_scratch, theta_dice, place),
+                    (_, view) if theta_scratch.is_some() => {
+                        theta_dice.roll(place, rolls);
+                        close(view, &range, &theta_scratch, Rolls { bits: rolls, upper: false });
+                    }
+                    _ => {}
                 }
             }
         },
     );
-}
-
-/// The most slots of a rule.
-const SLOTS: usize = 4;
-
-/// One block whose gradient is neither cut nor decayed; `before` takes what was there. False where a new number is not finite: everything
-/// is as it was then.
-#[inline(always)]
-fn run_plain<R: Rule<S>, F: Float, const S: usize>(
-    coef: &R::Coef<F>,
-    a: &Cast<F>,
-    theta: &mut [F],
-    grad: &[F],
-    state: &mut [&mut [F]; S],
-    before: &mut [[F; BLOCK]; 1 + SLOTS],
-) -> bool {
-    let n = theta.len();
-    let [old_theta, old @ ..] = before;
-    let old_theta = &mut old_theta[..n];
-    macro_rules! rows {
-        ($rows:ident: $($s:ident $o:ident),*) => {{
-            let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            let [$($o,)* ..] = &mut *old;
-            $rows::<R, F, S>(coef, a, theta, grad, old_theta $(, $s, &mut $o[..n])*)
-        }};
-    }
-    let top = match S {
-        0 => plain0::<R, F, S>(coef, a, theta, grad, old_theta),
-        1 => rows!(plain1: s0 o0),
-        2 => rows!(plain2: s0 o0, s1 o1),
-        3 => rows!(plain3: s0 o0, s1 o1, s2 o2),
-        4 => rows!(plain4: s0 o0, s1 o1, s2 o2, s3 o3),
-        _ => unreachable!("a rule has at most four slots"),
-    };
-    let sound = top < F::INFINITY.size_bits();
-    if !sound {
-        theta.copy_from_slice(old_theta);
-        state.iter_mut().zip(old).for_each(|(s, old)| s.copy_from_slice(&old[..n]));
-    }
-    sound
-}
-
-/// The loop of [`run_plain`], written out for each number of slots: functions of slices, so that the compiler knows that they do not
-/// overlap. What comes back is the largest number met, by its bits.
-macro_rules! plain {
-    ($name:ident: $($s:ident $o:ident $k:literal),*) => {
-        #[inline(always)]
-        #[allow(clippy::too_many_arguments, reason = "a slice for each buffer")]
-        fn $name<R: Rule<S>, F: Float, const S: usize>(
-            coef: &R::Coef<F>,
-            a: &Cast<F>,
-            theta: &mut [F],
-            grad: &[F],
-            old_theta: &mut [F],
-            $($s: &mut [F], $o: &mut [F],)*
-        ) -> F::SizeBits {
-            let mut top = F::SizeBits::default();
-            let rows = theta.iter_mut().zip(grad).zip(old_theta)$(.zip($s.iter_mut().zip($o)))*;
-            for plain!(@ ((theta, grad), old_theta) $(($s, $o))*) in rows {
-                let held: [F; _] = [$(*$s),*];
-                *old_theta = *theta;
-                $(*$o = *$s;)*
-                let g = *grad * a.scale;
-                let (u, _new) = R::element(coef, *theta, g, std::array::from_fn(|k| held[k]));
-                let next = added(*theta, u, a.keep, a.moved);
-                *theta = next;
-                $(*$s = _new[$k];)*
-                // Signs of what is not finite would be finite: g counts too.
-                let sizes = [next.size_bits(), g.size_bits() $(, _new[$k].size_bits())*];
-                for size in sizes {
-                    top = if top < size { size } else { top };
-                }
-            }
-            top
-        }
-    };
-    (@ $inner:tt) => { $inner };
-    (@ $inner:tt $s:tt $($rest:tt)*) => { plain!(@ ($inner, $s) $($rest)*) };
-}
-plain!(plain0:);
-plain!(plain1: s0 o0 0);
-plain!(plain2: s0 o0 0, s1 o1 1);
-plain!(plain3: s0 o0 0, s1 o1 1, s2 o2 2);
-plain!(plain4: s0 o0 0, s1 o1 1, s2 o2 2, s3 o3 3);
-
-/// One parameter: its new value, the new memory, and whether all of it is finite.
-#[inline(always)]
-fn one<R: Rule<S>, F: Float, const S: usize>(
-    coef: &R::Coef<F>,
-    a: &Cast<F>,
-    theta: F,
-    grad: F,
-    old: [F; S],
-) -> (F, [F; S], bool) {
-    let g = limited(grad, a.scale, a.clip);
-    let (u, new) = R::element(coef, theta, coupled(g, a.decay, theta), old);
-    let next = added(theta, u, a.keep, a.moved);
-    // Signs of what is not finite would be finite: g counts too.
-    let sound = (next.abs() < F::INFINITY) & (g.abs() < F::INFINITY);
-    let finite = new.iter().fold(sound, |all, s| all & (s.abs() < F::INFINITY));
-    let kept = std::array::from_fn(|k| F::select(finite, new[k], old[k]));
-    (F::select(finite, next, theta * a.one), kept, finite)
-}
-
-/// One block; `moved` becomes 1 for coordinates that took their step and 0 for those that kept their values. The loop is written out
-/// for each number of slots: one over an array of slices does not vectorise.
-#[inline(always)]
-fn run_block<R: Rule<S>, F: Float, const S: usize>(
-    coef: &R::Coef<F>,
-    a: &Cast<F>,
-    theta: &mut [F],
-    grad: &[F],
-    state: &mut [&mut [F]; S],
-    moved: &mut [F],
-) -> bool {
-    let mut ok = true;
-    macro_rules! zipped {
-        ($($s:ident $k:literal),*) => {{
-            let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(grad).zip(moved)$(.zip($s.iter_mut()))*;
-            for zipped!(@ ((theta, grad), moved) $($s)*) in rows {
-                let held = [$(*$s),*];
-                let (t, _new, finite) = one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|k| held[k]));
-                *theta = t;
-                $(*$s = _new[$k];)*
-                *moved = F::select(finite, F::one(), F::zero());
-                ok &= finite;
-            }
-        }};
-        (@ $inner:tt) => { $inner };
-        (@ $inner:tt $s:ident $($rest:ident)*) => { zipped!(@ ($inner, $s) $($rest)*) };
-    }
-    match S {
-        0 => {
-            for ((theta, grad), moved) in theta.iter_mut().zip(grad).zip(moved) {
-                let (t, _, finite) =
-                    one::<R, F, S>(coef, a, *theta, *grad, std::array::from_fn(|_| unreachable!("no slots")));
-                *theta = t;
-                *moved = F::select(finite, F::one(), F::zero());
-                ok &= finite;
-            }
-        }
-        1 => zipped!(s0 0),
-        2 => zipped!(s0 0, s1 1),
-        3 => zipped!(s0 0, s1 1, s2 2),
-        4 => zipped!(s0 0, s1 1, s2 2, s3 3),
-        _ => unreachable!("a rule has at most four slots"),
-    }
-    ok
-}
-
-/// θ ← sign(θ)·max(|θ| − metric·l1, 0)/(1 + metric·l2): the proximal step of l1·|θ| + l2/2·θ² in the rule's own metric, where
-/// `moved` is not 0.
-#[inline(always)]
-fn shrink<R: Rule<S>, F: Float, const S: usize>(
-    coef: &R::Coef<F>,
-    by: (F, F),
-    theta: &mut [F],
-    moved: &[F],
-    state: &[&mut [F]; S],
-) {
-    macro_rules! zipped {
-        ($($s:ident $k:literal),*) => {{
-            let [$($s,)* ..] = &state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(moved)$(.zip($s.iter()))*;
-            for zipped!(@ (theta, moved) $($s)*) in rows {
-                let held: [F; _] = [$(*$s),*];
-                *theta = shrunk(*theta, R::metric(coef, std::array::from_fn(|k| held[k])), by, *moved);
-            }
-        }};
-        (@ $inner:tt) => { $inner };
-        (@ $inner:tt $s:ident $($rest:ident)*) => { zipped!(@ ($inner, $s) $($rest)*) };
-    }
-    match S {
-        0 => {
-            let metric = R::metric(coef, std::array::from_fn(|_| unreachable!("no slots")));
-            theta.iter_mut().zip(moved).for_each(|(t, &moved)| *t = shrunk(*t, metric, by, moved));
-        }
-        1 => zipped!(s0 0),
-        2 => zipped!(s0 0, s1 1),
-        3 => zipped!(s0 0, s1 1, s2 2),
-        4 => zipped!(s0 0, s1 1, s2 2, s3 3),
-        _ => unreachable!("a rule has at most four slots"),
-    }
-}
-
-#[inline(always)]
-fn shrunk<F: Float>(theta: F, metric: F, (l1, l2): (F, F), moved: F) -> F {
-    F::select(F::zero().lt(moved), proximal(theta, metric, l1, l2), theta)
-}
-
-/// Moves an averaged copy by `share` of its distance to θ; where it is NaN it starts there.
-#[inline(always)]
-pub(crate) fn average<F: Float>(copy: &mut [F], theta: &[F], share: f64) {
-    // From the nearer end, so that what cancels is small: a share of 1 gives θ itself, and equal numbers stay equal.
-    let from_copy = share < 0.5;
-    let share = F::from_f64(if from_copy { share } else { 1.0 - share });
-    for (c, &t) in copy.iter_mut().zip(theta) {
-        let (from, to) = if from_copy { (*c, t) } else { (t, *c) };
-        let moved = from + share * (to - from);
-        *c = F::select(moved.abs() < F::INFINITY, moved, t);
-    }
-}
-
-/// Σ x² of a block, in f64: halves are added to each other until eight numbers are left.
-#[inline(always)]
-fn sum_of_squares<F: Float>(block: &[F]) -> f64 {
-    let square = |x: &F| x.to_f64() * x.to_f64();
-    if block.len() == BLOCK {
-        // The first two halvings at once: a quarter of the sums need a place.
-        let mut sums = [0.0; BLOCK / 4];
-        let (low, high) = block.split_at(BLOCK / 2);
-        let (low, high) = (low.split_at(BLOCK / 4), high.split_at(BLOCK / 4));
-        let numbers = low.0.iter().zip(high.0).zip(low.1.iter().zip(high.1));
-        for (sum, ((a, c), (b, d))) in sums.iter_mut().zip(numbers) {
-            *sum = (square(a) + square(c)) + (square(b) + square(d));
-        }
-        return by_halves(sums);
-    }
-    let mut sums = [0.0; BLOCK];
-    sums.iter_mut().zip(block).for_each(|(sum, x)| *sum = square(x));
-    by_halves(sums)
-}
-
-/// Σ of a block, as [`sum_of_squares`] adds it up.
-#[inline(always)]
-pub(crate) fn by_halves<const N: usize>(mut sums: [f64; N]) -> f64 {
-    let mut half = N / 2;
-    while half >= 8 {
-        let (low, high) = sums.split_at_mut(half);
-        for (low, high) in low.iter_mut().zip(&high[..half]) {
-            *low += *high;
-        }
-        half /= 2;
-    }
-    sums[..8].iter().sum()
-}
-
-/// Σ x² of all parts together, each number cut to ± `limit` first and multiplied by `unit`: blocks are added within a task,
-/// tasks in order.
-fn squares<F: Float>(parts: &[&[F]], limit: f64, unit: f64, threads: &Threads) -> f64 {
-    let total: usize = parts.iter().map(|p| p.len()).sum();
-    let tasks = || parts.iter().flat_map(|part| part.chunks(task_len(total)));
-    let one = |task: &[F]| {
-        let mut sum = 0.0;
-        for block in task.chunks(BLOCK) {
-            sum += isa::run(
-                #[inline(always)]
-                || {
-                    if limit == f64::INFINITY && unit == 1.0 {
-                        sum_of_squares(block)
-                    } else {
-                        thalweg_core::math::sum_by(block, |x| {
-                            let x = (if x.abs() > limit { limit } else { x }) * unit;
-                            x * x
-                        })
-                    }
-                },
-            );
-        }
-        sum
-    };
-    if total <= ALONE || threads.count() == 1 {
-        return tasks().map(one).sum();
-    }
-    let mut sums = Vec::with_capacity(parts.iter().map(|p| p.len().div_ceil(task_len(total))).sum());
-    sums.extend(tasks().map(|task| (task, Mutex::new(0.0))));
-    threads.run(sums.len(), |i| {
-        let (task, sum) = &sums[i];
-        *sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = one(task);
-    });
-    sums.into_iter().map(|(_, s)| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
-}
-
-/// ‖x‖₂ of all `parts` together, each number cut to ± `limit` first; not finite where a number is not.
-///
-/// Summed in fixed lanes and blocks of each part, the same on any number of threads. Where squares leave the range of f64 the
-/// numbers are divided by the largest.
-pub fn norm<F: Float>(parts: &[&[F]], limit: f64, threads: &Threads) -> f64 {
-    from_squares(parts, limit, squares(parts, limit, 1.0, threads), threads)
-}
-
-/// [`norm`] where the plain sum of squares is known.
-pub(crate) fn from_squares<F: Float>(parts: &[&[F]], limit: f64, sum: f64, threads: &Threads) -> f64 {
-    // Below 1e-270 squares may have lost digits that count.
-    if sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
-        return sum.sqrt();
-    }
-    let largest = |top: f64, x: &F| top.max(x.to_f64().abs());
-    let top = parts.iter().copied().flatten().fold(0.0, largest).min(limit);
-    if top == 0.0 || top == f64::INFINITY {
-        return top;
-    }
-    // A power of two: exact, and neither it nor its inverse overflows.
-    let unit = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
-    squares(parts, limit, unit, threads).sqrt() / unit
 }

@@ -128,17 +128,35 @@ impl Dice {
         let mixed = splitmix(seed ^ splitmix(step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (buffer << 56)));
         Self { key: (mixed >> 32) as u32 ^ mixed as u32 }
     }
-    /// Keyed by the upper half of the places too.
-    fn at(self, place: u64) -> Self {
-        Self { key: self.key ^ ((place >> 32) as u32).wrapping_mul(0x85EB_CA6B) }
-    }
-    /// 32 bits for the number at `place`: the finaliser of MurmurHash3 on its key.
+    /// 32 bits for each number from `place` on, of which one buffer takes the lower and another the upper half: the finaliser of
+    /// MurmurHash3 on key and place.
     #[inline(always)]
-    fn bits(self, place: u32) -> u32 {
-        let mut h = place.wrapping_mul(0x9E37_79B9) ^ self.key;
-        h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
-        h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
-        h ^ (h >> 16)
+    pub(crate) fn roll(self, place: u64, rolls: &mut [u32]) {
+        // Keyed by the upper half of the places too.
+        let key = self.key ^ ((place >> 32) as u32).wrapping_mul(0x85EB_CA6B);
+        let start = key.wrapping_add(place as u32);
+        for (i, roll) in rolls.iter_mut().enumerate() {
+            let h = start.wrapping_add(i as u32);
+            let h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
+            let h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
+            *roll = h ^ (h >> 16);
+        }
+    }
+}
+
+/// The rolls of a block of numbers, and which half of them to take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rolls<'a> {
+    pub bits: &'a [u32],
+    pub upper: bool,
+}
+
+impl<'a> Rolls<'a> {
+    /// 16 bits for each number.
+    #[inline(always)]
+    fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        let shift = if self.upper { 16 } else { 0 };
+        self.bits.iter().map(move |bits| (bits >> shift) & 0xFFFF)
     }
 }
 
@@ -173,13 +191,11 @@ pub(crate) fn decode_bf16<F: Float>(from: &[u16], to: &mut [F]) {
 
 /// Stochastic rounding to bf16. Numbers beyond the largest bf16 become it; what is not finite stays so.
 #[inline(always)]
-pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dice: Dice, place: u64) {
-    let dice = dice.at(place);
-    let place = place as u32;
-    for (i, (x, b)) in from.iter().zip(to.iter_mut()).enumerate() {
+pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], rolls: Rolls<'_>) {
+    for ((x, b), roll) in from.iter().zip(to.iter_mut()).zip(rolls.iter()) {
         let finite = x.abs() < F::INFINITY;
         let bits = x.to_f32().to_bits();
-        let up = bits.wrapping_add(dice.bits(place.wrapping_add(i as u32)) & 0xFFFF);
+        let up = bits.wrapping_add(roll);
         // Just below infinity the sum may reach it, and an f64 may be beyond any f32: the largest finite number then.
         let largest = (bits & 0x8000_0000) | 0x7F7F_0000;
         let up = if (up & 0x7FFF_FFFF) >= 0x7F80_0000 { largest } else { up };
@@ -235,62 +251,48 @@ pub(crate) fn encode_block8<F: Float>(
     codes: &mut [u8],
     scales: &mut [f32],
     sign: Sign,
-    dice: Dice,
-    place: u64,
+    rolls: Rolls<'_>,
 ) {
-    let dice = dice.at(place);
-    let mut place = place as u32;
-    for ((from, codes), scale) in from.chunks(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(scales) {
+    let blocks = from.chunks(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(rolls.bits.chunks(BLOCK8));
+    for (((from, codes), bits), scale) in blocks.zip(scales) {
+        let rolls = Rolls { bits, ..rolls };
         let top = largest(from).min(f32::MAX);
         // The block's largest number gets the largest code. Blocks of next to nothing become zeros.
         let unit = top * (1.0 / TOP);
         let (unit, inverse) = if unit < 1e-37 { (0.0, 0.0) } else { (unit, 1.0 / unit) };
         *scale = unit;
+        // 16 random bits in the upper of the 20 that are cut off; the middle of what is below them.
+        let numbers = from.iter().zip(rolls.iter().map(|roll| ((roll << 4) | 8) as i32));
         match sign {
             Sign::Signed => {
                 let lowest = f32::from_bits((1 << 20) + SIGNED);
-                for (i, (x, c)) in from.iter().zip(codes.iter_mut()).enumerate() {
+                for ((x, dice), c) in numbers.zip(codes.iter_mut()) {
                     let y = x.to_f32() * inverse;
                     let size = y.abs();
-                    let dice = dice.bits(place.wrapping_add(i as u32));
-                    let up = (size.to_bits() + (dice & 0xF_FFFF)).wrapping_sub(SIGNED) >> 20;
+                    let up = (size.to_bits() as i32 + (dice - SIGNED as i32)) >> 20;
                     // Below the lowest code: that one or 0, in proportion.
-                    let share = (dice >> 8) as f32 * (1.0 / (1 << 24) as f32) * lowest;
-                    let low = if share < size { 1 } else { 0 };
+                    let low = if (dice as f32) < size * (1048576.0 / lowest) { 1 } else { 0 };
                     let code = if size < lowest { low } else { up.min(127) };
-                    *c = (code | (y.to_bits() >> 31) << 7) as u8;
+                    *c = (code as u32 | (y.to_bits() >> 31) << 7) as u8;
                 }
             }
             Sign::NonNegative => {
-                let lowest = f32::from_bits((1 << 20) + POSITIVE);
-                for (i, (x, c)) in from.iter().zip(codes.iter_mut()).enumerate() {
-                    let y = x.to_f32() * inverse;
-                    let dice = dice.bits(place.wrapping_add(i as u32));
-                    let up = (y.to_bits() + (dice & 0xF_FFFF)).wrapping_sub(POSITIVE) >> 20;
-                    let low = if y > 0.0 { 1 } else { 0 };
-                    let code = if y < lowest { low } else { up.min(255) };
-                    *c = code as u8;
+                for ((x, dice), c) in numbers.zip(codes.iter_mut()) {
+                    // −0 is 0.
+                    let y = x.to_f32().abs() * inverse;
+                    let up = (y.to_bits() as i32 + (dice - POSITIVE as i32)) >> 20;
+                    // Nothing positive becomes 0.
+                    let lowest = if y > 0.0 { 1 } else { 0 };
+                    *c = up.max(lowest).min(255) as u8;
                 }
             }
         }
-        place = place.wrapping_add(BLOCK8 as u32);
     }
 }
 
-/// max |x| over a block, in lanes.
+/// max |x| over a block of numbers that are no NaN: by their bits, which rise with |x|.
 #[inline(always)]
 fn largest<F: Float>(from: &[F]) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let chunks = from.chunks_exact(16);
-    for x in chunks.remainder() {
-        let x = x.to_f32().abs();
-        lanes[0] = if lanes[0] < x { x } else { lanes[0] };
-    }
-    for chunk in chunks {
-        for (l, x) in lanes.iter_mut().zip(chunk) {
-            let x = x.to_f32().abs();
-            *l = if *l < x { x } else { *l };
-        }
-    }
-    lanes.iter().fold(0.0, |a, &b| if a < b { b } else { a })
+    let sizes = from.iter().map(|x| x.to_f32().abs().to_bits() as i32);
+    f32::from_bits(sizes.fold(0, |top, size| if top < size { size } else { top }) as u32)
 }

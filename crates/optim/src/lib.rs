@@ -26,6 +26,7 @@
 mod about;
 mod arithmetic;
 mod assembled;
+mod block;
 pub mod chain;
 mod driver;
 mod eigen;
@@ -36,6 +37,7 @@ mod guard;
 mod kept;
 mod method;
 mod mixed;
+mod norm;
 mod plan;
 mod row_norm;
 mod rows;
@@ -50,10 +52,11 @@ pub mod trace;
 mod vector;
 mod whole;
 
-pub use driver::{Around, Gradient, Span, Sweep, Swept, norm, step, sweep};
+pub use driver::{Around, Gradient, Span, Sweep, Swept, step, sweep};
 pub use format::{Format, View};
 pub use groups::GroupError;
 pub use mixed::{DenseMut, Evaluated, Mixed, MixedBuilder, MixedError, TableMut};
+pub use norm::norm;
 pub use plan::{Formula, Group, Plan, Setup};
 pub use rows::{HISTORY, RowError, RowGrad, RowMode, RowOptimizer};
 pub use rule::{Checked, HyperError, Rule, Scalar, Slot, When};

@@ -365,7 +365,8 @@ impl<F: Build> Mixed<F> {
                     total,
                     scale: 1.0,
                     lr: 1.0,
-                    squares: false,
+                    wanted: false,
+                    norm: None,
                     clipped: tabled.then_some(clipped),
                 };
                 let done =

@@ -35,15 +35,18 @@ pub struct Setup {
     /// Whether each gradient is read once before the step, so that one that is not finite writes nothing at all. Without it that
     /// pass over memory is saved, and only the coordinates that are not finite are left out.
     pub check: bool,
+    /// Whether the norm of the gradient is reported where nothing else asks for it. Checks and clipping take it anyway; else its sum goes
+    /// along with the sweep, which costs arithmetic. Without it [`thalweg_core::Report::grad_norm`] is NaN there.
+    pub norm: bool,
     /// Seed of noise and of rounding to compressed formats.
     pub seed: u64,
 }
 
 impl Default for Setup {
-    /// One step on one thread, decay on all tensors, checked gradients, seed 0.
+    /// One step on one thread, decay on all tensors, checked gradients and their norm, seed 0.
     fn default() -> Self {
         let horizon = Horizon { steps: 1, per_epoch: 1 };
-        Self { horizon, threads: Threads::serial(), decay_biases: true, check: true, seed: 0 }
+        Self { horizon, threads: Threads::serial(), decay_biases: true, check: true, norm: true, seed: 0 }
     }
 }
 

@@ -7,9 +7,10 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use thalweg_core::{Float, Threads, isa, math};
+use thalweg_core::{Float, Threads, isa};
 
-use crate::driver::{ALONE, BLOCK, by_halves, task_len};
+use crate::driver::{ALONE, BLOCK, task_len};
+use crate::norm::sum_of;
 
 /// The gradient of some rows (sorted, distinct) of a tensor; a dense gradient is one row.
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +99,10 @@ fn squares<F: Float>(tasks: &[Task<'_, F>], limit: f64, unit: f64, threads: &Thr
         let x = (if x.abs() > limit { limit } else { x }) * unit;
         x * x
     };
-    let plain = limit == f64::INFINITY && unit == 1.0;
     let one = |task: &Task<'_, F>| {
         isa::run(
             #[inline(always)]
-            || sum_of_task(task, plain, square),
+            || sum_of_task(task, square),
         )
     };
     let numbers: usize = tasks.iter().flat_map(|task| &task.pieces).map(|piece| piece.values.len()).sum();
@@ -116,11 +116,11 @@ fn squares<F: Float>(tasks: &[Task<'_, F>], limit: f64, unit: f64, threads: &Thr
     sums.into_iter().map(|s| s.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).sum()
 }
 
-/// Blocks in order, each as the dense norm adds it up, zeros included: `plain` if its numbers are neither cut nor multiplied.
+/// Blocks in order, each as the dense norm adds it up, zeros included.
 #[inline(always)]
-fn sum_of_task<F: Float>(task: &Task<'_, F>, plain: bool, f: impl Fn(f64) -> f64) -> f64 {
+fn sum_of_task<F: Float>(task: &Task<'_, F>, f: impl Fn(f64) -> f64) -> f64 {
     let (mut sum, mut block, mut terms) = (0.0, usize::MAX, [0.0f64; BLOCK]);
-    let all = |terms| if plain { by_halves(terms) } else { math::sum_by(&terms, |x| x) };
+    let all = |terms: [f64; BLOCK]| sum_of(&terms, |x| x);
     for piece in &task.pieces {
         let (mut at, mut rest) = (piece.at, &task.values[piece.values.clone()]);
         while !rest.is_empty() {

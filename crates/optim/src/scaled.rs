@@ -3,10 +3,11 @@
 use thalweg_core::{Float, Memory, Real, StepError, Tensor};
 
 use crate::arithmetic::{added, coupled, limited};
-use crate::driver::{Around, Span, Sweep, norm, sweep};
+use crate::driver::{Around, Span, Sweep, sweep};
 use crate::format::Format;
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
+use crate::norm::norm;
 use crate::rule::{Rule, Scalar, When};
 use crate::rules::Values;
 use crate::tensorwise::first_bad;

@@ -12,7 +12,7 @@ use crate::number::{Columns, View};
 use crate::op::{Backward, Codes, Forward, Inputs, Op};
 use crate::pool::Block;
 use crate::shape::{Shape, misfit};
-use crate::{Activation, Number, Tape, Var, parallel};
+use crate::{Activation, Number, Tape, Var, parallel, sums};
 
 /// Runs of images in the backward direction at most, each with a weight gradient of its own: fixed, so that the order of sums does not
 /// depend on the threads.
@@ -569,24 +569,7 @@ impl<N: Number> Op<N> for Conv {
         if wanted[1] {
             work.count(s.n * s.places() * depth * s.o);
         }
-        // The runs' sums, joined in order into the first one's.
-        if tasks > 1 && size > 0 {
-            let (joined, rest) = scratch.split_at_mut(size);
-            let rest: &[N] = rest;
-            parallel::rows(
-                work.threads,
-                joined,
-                1,
-                2 * tasks,
-                #[inline(always)]
-                |at, joined| {
-                    for part in rest.chunks_exact(size) {
-                        let part = &part[at..][..joined.len()];
-                        joined.iter_mut().zip(part).for_each(|(sum, &x)| *sum = *sum + x);
-                    }
-                },
-            );
-        }
+        sums::join_runs(work.threads, &mut scratch, size);
         if wanted[2]
             && let Some(slot) = b.grad(2)
         {

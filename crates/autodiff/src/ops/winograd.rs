@@ -18,7 +18,7 @@ use super::conv2d::{Sizes, cut, taken};
 use crate::number::{Columns, View};
 use crate::op::{Backward, Codes, Forward};
 use crate::pool::Block;
-use crate::{Activation, Number, parallel};
+use crate::{Activation, Number, parallel, sums};
 
 /// Points of a tile, after the transform.
 const POINTS: usize = 16;
@@ -462,24 +462,7 @@ impl Tiles {
             });
         });
         b.give(panels);
-        // The runs' sums, joined in order into the first one's.
-        if tasks > 1 && size > 0 {
-            let (joined, rest) = scratch.split_at_mut(size);
-            let rest: &[N] = rest;
-            parallel::rows(
-                work.threads,
-                joined,
-                1,
-                2 * tasks,
-                #[inline(always)]
-                |at, joined| {
-                    for part in rest.chunks_exact(size) {
-                        let part = &part[at..][..joined.len()];
-                        joined.iter_mut().zip(part).for_each(|(sum, &x)| *sum = *sum + x);
-                    }
-                },
-            );
-        }
+        sums::join_runs(work.threads, &mut scratch, size);
         if wanted[2]
             && let Some(slot) = b.grad(2)
         {

@@ -6,8 +6,8 @@ use thalweg_core::{Float, StepError, Tensor};
 
 use super::{Make, Stage, clip, multiply};
 use crate::about::about;
-use crate::driver::norm;
 use crate::method::{Before, Part, Step};
+use crate::norm::norm;
 use crate::rules::Values;
 
 /// g ← g·min(1, max/(‖g‖₂ + 10⁻⁶)) for each tensor's g by itself. Differs from Keras: the 10⁻⁶ of PyTorch's clipping.

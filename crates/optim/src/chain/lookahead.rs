@@ -46,7 +46,7 @@ impl<F: Float> After<F> for Lookahead<F> {
         }
         for (slow, theta) in self.slow.iter_mut().zip(theta) {
             crate::vector::each(threads, slow, theta, |slow, theta| {
-                crate::driver::average(slow, theta, self.alpha);
+                crate::block::average(slow, theta, self.alpha);
                 theta.copy_from_slice(slow);
             });
         }

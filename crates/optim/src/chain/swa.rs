@@ -56,7 +56,7 @@ impl<F: Float> After<F> for Swa<F> {
         let share = 1.0 / (self.counted + 1) as f64;
         for (mean, theta) in self.mean.iter_mut().zip(theta) {
             crate::vector::each(threads, mean, theta, |mean, theta| {
-                crate::driver::average(mean, theta, share);
+                crate::block::average(mean, theta, share);
             });
         }
         self.counted += 1;

@@ -119,7 +119,7 @@ impl<F: Float> Method<F> for DAdaptSgd<F> {
         let f = F::from_f64;
         if self.first == 0.0 {
             let grads: Vec<&[F]> = step.parts.iter().map(Part::gradient).collect();
-            let first = crate::driver::norm(&grads, f64::INFINITY, step.threads);
+            let first = crate::norm::norm(&grads, f64::INFINITY, step.threads);
             // One so small that the rate would be infinite is none.
             self.first = if f(self.d * step.lr / first).is_finite() { first } else { 0.0 };
         }

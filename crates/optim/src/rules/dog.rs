@@ -142,7 +142,7 @@ impl<F: Float, const WEIGHTED: bool> Method<F> for Dog<F, WEIGHTED> {
                 start.copy_from_slice(part.theta());
             }
             let size =
-                crate::driver::norm(&slices(&self.start).collect::<Vec<_>>(), f64::INFINITY, step.threads);
+                crate::norm::norm(&slices(&self.start).collect::<Vec<_>>(), f64::INFINITY, step.threads);
             self.distance = if WEIGHTED { self.first } else { self.first * (1.0 + size) };
         }
         if step.lr == 0.0 {

@@ -18,10 +18,11 @@ use thalweg_core::{Float, Memory, Real, StepError, Tensor};
 
 use super::{Adam, Decay, Entry, Hyper, Kind, Range, Room, USUAL, Values, adam};
 use crate::about::about;
-use crate::driver::{Around, Gradient, Span, Sweep, norm, sweep};
+use crate::driver::{Around, Gradient, Span, Sweep, sweep};
 use crate::format::{Format, View};
 use crate::kept::Kept;
 use crate::method::{Done, Method, Step};
+use crate::norm::norm;
 use crate::rule::{Rule, Scalar, When};
 use crate::tensorwise::first_bad;
 use crate::trace::{Setting, Symbol, Tracer};
