@@ -4,7 +4,7 @@
     cargo build --release --manifest-path benches/step/Cargo.toml --target-dir target/bench
     for peer in burn candle; do RUSTFLAGS="-C target-cpu=native" cargo build --release \\
         --manifest-path benches/networks/$peer/Cargo.toml --target-dir target/bench; done
-    python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M] [--pairs 30]
+    python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M,2048x2048] [--pairs 30]
 
 In each round every contender steps once (small sizes: as often as takes about 2 ms), in an order that rotates; what is printed are
 medians, and the median over rounds of peer / ours. "plain" is a loop over the same buffers with the same reads and writes and next to no
@@ -26,7 +26,7 @@ from pathlib import Path
 parser = argparse.ArgumentParser()
 parser.add_argument("--out")
 parser.add_argument("--only", default="")
-parser.add_argument("--sizes", default="10k,1M,25M,100M")
+parser.add_argument("--sizes", default="10k,1M,25M,100M,2048x2048")
 parser.add_argument("--pairs", type=int, default=30)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--peers", default="torch,torch_fused,torch_compiled,optax,deepspeed,burn,candle")
@@ -45,7 +45,9 @@ lib.thalweg_new.argtypes = [ctypes.c_char_p, P, P, Z, Z]
 lib.plain_new.argtypes = [P, Z, Z, Z]
 lib.thalweg_step.argtypes = lib.plain_step.argtypes = [P, P, P, ctypes.c_bool, Z]
 
-SIZES = {"10k": [1000] * 10, "1M": [50_000] * 20, "25M": [156_250] * 160, "100M": [100_000_000]}
+SIZES = {"10k": [1000] * 10, "1M": [50_000] * 20, "25M": [156_250] * 160, "100M": [100_000_000], "2048x2048": [2048 * 2048]}
+# The only size that is a matrix, and the only rule that needs one.
+SIDE = 2048
 T = torch.optim
 # Rule: ours, slots, what PyTorch calls it and whether it has a fused kernel, what optax calls it.
 RULES = {
@@ -57,6 +59,7 @@ RULES = {
     "lion": ("lion(lr=1e-6, weight_decay=0)", 1, None, False, "lion"),
     "adam_bf16": ("adam(lr=1e-6, memory=bf16)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
     "adam_block8": ("adam(lr=1e-6, memory=block8)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
+    "muon": ("muon(lr=1e-6, weight_decay=0.1)", 1, lambda p, **k: T.Muon(p, lr=1e-6, **k), False, "muon"),
     "pipeline": ("clip(1) | adamw(lr=1e-6) | ema(0.999)", 3, lambda p, **k: T.AdamW(p, lr=1e-6, **k), True, "pipeline"),
 }
 
@@ -67,7 +70,8 @@ def pointers(tensors):
 
 def ours(expression, sizes, theta, grad, zero):
     count = len(sizes)
-    handle = lib.thalweg_new(expression.encode(), (Z * count)(*sizes), (Z * count)(*[0] * count), count, args.threads)
+    columns = [t.shape[1] if t.dim() == 2 else 0 for t in theta]
+    handle = lib.thalweg_new(expression.encode(), (Z * count)(*sizes), (Z * count)(*columns), count, args.threads)
     assert handle, expression
     return lambda repeat: lib.thalweg_step(handle, pointers(theta), pointers(grad), zero, repeat)
 
@@ -126,16 +130,18 @@ def on_compiled(make, theta, grad, pipeline):
     return timed(compiled)
 
 
-def on_optax(name, sizes, pipeline):
+def on_optax(name, shapes, pipeline):
     import jax
     import optax
+    import optax.contrib
 
     rule = {
         "sgd": lambda: optax.sgd(1e-6, momentum=0.9),
+        "muon": lambda: optax.contrib.muon(1e-6, weight_decay=0.1),
         "pipeline": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-6)),
     }.get(name, lambda: getattr(optax, name)(1e-6))()
-    theta = [jax.numpy.zeros(n, "float32") for n in sizes]
-    grad = [jax.numpy.full(n, 1e-3, "float32") for n in sizes]
+    theta = [jax.numpy.zeros(shape, "float32") for shape in shapes]
+    grad = [jax.numpy.full(shape, 1e-3, "float32") for shape in shapes]
     state = rule.init(theta)
 
     def step(theta, state, average, grad):
@@ -187,6 +193,8 @@ def measure(rule, size):
     torch.manual_seed(0)
     theta = [torch.randn(n) for n in sizes]
     grad = [torch.randn(n) * 1e-3 for n in sizes]
+    if rule == "muon":
+        theta, grad = ([t.view(SIDE, SIDE) for t in tensors] for tensors in (theta, grad))
     gradient = [g.clone() for g in grad] if pipeline else []
     peers = args.peers.split(",")
     runs = {"ours": ours(expression, sizes, theta, grad, pipeline), "plain": plain(slots, sizes, theta, grad, pipeline)}
@@ -202,7 +210,7 @@ def measure(rule, size):
     if rule in ("adam", "adamw") and "deepspeed" in peers:
         runs["deepspeed"] = on_deepspeed(rule, theta, grad)
     if optax_name and "optax" in peers:
-        runs["optax"] = on_optax(optax_name, sizes, pipeline)
+        runs["optax"] = on_optax(optax_name, [tuple(t.shape) for t in theta], pipeline)
     others = {name: in_rust(name, rule, sizes) for name in ("burn", "candle") if name in peers}
     runs.update({name: run for name, run in others.items() if run})
     repeat = {}
@@ -245,7 +253,7 @@ def main():
     results = []
     for size in args.sizes.split(","):
         for rule in RULES:
-            if args.only and rule not in args.only.split(","):
+            if (rule == "muon") != (size == "2048x2048") or (args.only and rule not in args.only.split(",")):
                 continue
             results.append(measure(rule, size))
     if args.out:

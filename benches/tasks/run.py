@@ -60,7 +60,7 @@ MEMORY = {
 
 
 def fit(words, seed, folder):
-    command = [ROOT / "target/release/thalweg", "fit", *words, "--seed", seed, "--out", folder, "--force", "--json", "-q", "--no-report"]
+    command = [Path(__import__("os").environ.get("THALWEG", ROOT / "target/release/thalweg")), "fit", *words, "--seed", seed, "--out", folder, "--force", "--json", "-q", "--no-report"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

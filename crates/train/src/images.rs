@@ -7,7 +7,8 @@ use thalweg_data::{
     TargetCode, TargetError, Task, TaskKind,
 };
 
-use crate::job::{Job, JobError, Parts, Prepared, loss_of};
+use crate::decide::loss_of;
+use crate::job::{Job, JobError, Parts, Prepared};
 use crate::source::{self, Source, Targets};
 
 /// What a model of images says it predicts.

@@ -1,6 +1,7 @@
 //! The training loop: fit, evaluate, compare, reports.
 
 pub mod compare;
+mod decide;
 pub mod demo;
 mod event;
 mod fit;

@@ -17,7 +17,8 @@ use thalweg_data::{Batches, ClassWeight, DataError, Dataset, Encoder, Part, Spli
 use thalweg_models::losses::Loss;
 use thalweg_models::network::{Input, ModelSpec, Network};
 
-use crate::job::{Job, JobError, Prepared, batch_of, check_files};
+use crate::decide::{batch_of, check_files};
+use crate::job::{Job, JobError, Prepared};
 use crate::metrics::{Metric, Score, bits_per_symbol};
 use crate::model::Model;
 use crate::network::Init;

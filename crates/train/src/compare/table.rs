@@ -9,7 +9,8 @@ use thalweg_data::BatchSize;
 use thalweg_optim::Plan;
 
 use super::search::{ON_TABLES, Search, on_networks};
-use crate::job::{JobError, Outcome, Prepared, TrainOptions, network_rate};
+use crate::decide::network_rate;
+use crate::job::{JobError, Outcome, Prepared, TrainOptions};
 use crate::stop::Stop;
 
 /// Points of a curve at most, spread evenly over the logarithm of the step.
