@@ -4,7 +4,7 @@
     cargo build --release --manifest-path benches/step/Cargo.toml --target-dir target/bench
     for peer in burn candle; do RUSTFLAGS="-C target-cpu=native" cargo build --release \\
         --manifest-path benches/networks/$peer/Cargo.toml --target-dir target/bench; done
-    python benches/step/run.py --out benches/runs/DATE/step.json [--only adam] [--sizes 10k,1M,25M,100M,2048x2048] [--pairs 30]
+    python benches/step/run.py --out benches/runs/DATE/step.json [--only adam,nadam:2] [--sizes 10k,1M,25M,100M,2048x2048] [--pairs 30]
 
 In each round every contender steps once (small sizes: as often as takes about 2 ms), in an order that rotates; what is printed are
 medians, and the median over rounds of peer / ours. "plain" is a loop over the same buffers with the same reads and writes and next to no
@@ -125,6 +125,8 @@ def on_compiled(make, theta, grad, pipeline):
     for p, g in zip(parameters, grad):
         p.grad = g
     rule = make(parameters, foreach=True)
+    # After eight functions in one place it would run what it is given.
+    torch._dynamo.reset()
     compiled = torch.compile(lambda: rule.step(), fullgraph=False)
     compiled()
     return timed(compiled)
@@ -251,6 +253,10 @@ def main():
     flags = next(l for l in open("/proc/cpuinfo") if l.startswith("flags"))
     isa = [f for f in ("avx2", "avx512f") if f in flags.split()]
     results = []
+    # "nadam:2": a rule beside the plain loop alone, with so many numbers of memory a parameter.
+    for name in filter(lambda name: ":" in name, args.only.split(",")):
+        rule, slots = name.split(":")
+        RULES[name] = (f"{rule}(lr=1e-6)", int(slots), None, False, None)
     for size in args.sizes.split(","):
         for rule in RULES:
             if (rule == "muon") != (size == "2048x2048") or (args.only and rule not in args.only.split(",")):

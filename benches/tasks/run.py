@@ -47,6 +47,7 @@ TASKS = {
     "diamonds linear": DIAMONDS,
     "diamonds": [*DIAMONDS, "--model", "mlp(64, 64)", "--epochs", 20, "--batch", 128],
     "text": [*TRANSFORMER, *memory("full")],
+    "text gru": [DATA / "kjv.txt", "--model", "gru(128)", "--epochs", 4, "--optimizer", "clip(1) | adamw(lr=cosine(0.01, warmup=2%))"],
 }
 # The memory of the optimizer in fewer bits, beside the same run in f32.
 MEMORY = {
@@ -60,7 +61,7 @@ MEMORY = {
 
 
 def fit(words, seed, folder):
-    command = [Path(__import__("os").environ.get("THALWEG", ROOT / "target/release/thalweg")), "fit", *words, "--seed", seed, "--out", folder, "--force", "--json", "-q", "--no-report"]
+    command = [ROOT / "target/release/thalweg", "fit", *words, "--seed", seed, "--out", folder, "--force", "--json", "-q", "--no-report"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -103,6 +103,11 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
+/// A count of things: `1 step`, `1,234 steps`.
+pub fn counted(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// A whole number with commas between thousands.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();

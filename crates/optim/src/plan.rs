@@ -35,8 +35,8 @@ pub struct Setup {
     /// Whether each gradient is read once before the step, so that one that is not finite writes nothing at all. Without it that
     /// pass over memory is saved, and only the coordinates that are not finite are left out.
     pub check: bool,
-    /// Whether the norm of the gradient is reported where nothing else asks for it. Checks and clipping take it anyway; else its sum goes
-    /// along with the sweep, which costs arithmetic. Without it [`thalweg_core::Report::grad_norm`] is NaN there.
+    /// Whether the norm of the gradient is reported where nothing else asks for it. A check, or clipping at the start of a chain, takes it
+    /// anyway; else its sum goes along with the sweep, which costs arithmetic. Without it [`thalweg_core::Report::grad_norm`] is NaN there.
     pub norm: bool,
     /// Seed of noise and of rounding to compressed formats.
     pub seed: u64,

@@ -18,7 +18,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::progress;
 use crate::settings::{self, Resolved};
-use crate::show::{self, Align, count, number, seconds};
+use crate::show::{self, Align, count, counted, number, seconds};
 
 /// Set by Ctrl-C: the loop ends, and the model so far is saved.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -212,10 +212,10 @@ fn text(
     let of =
         |best: u64| if best < fitted.epochs { format!(", weights of epoch {best}") } else { String::new() };
     say(wrapped(format!(
-        "{}: {} steps in {} epochs, {}{}",
+        "{}: {} in {}, {}{}",
         fitted.stop,
-        count(fitted.steps),
-        count(fitted.epochs),
+        counted(fitted.steps, "step"),
+        counted(fitted.epochs, "epoch"),
         seconds(fitted.seconds),
         of(fitted.best_epoch)
     )));

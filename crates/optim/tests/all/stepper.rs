@@ -144,6 +144,37 @@ both! {
     }
 }
 
+/// Checks, clipping and the sweep take one norm; where nobody asks for it there is none, and the weights are the same.
+#[test]
+fn the_norm_is_one_whoever_takes_it() {
+    let (start, grad) = (numbers(1, 70_000), numbers(2, 70_000));
+    let (start, grad): (Vec<f32>, Vec<f32>) =
+        (start.iter().map(|&x| x as f32).collect(), grad.iter().map(|&x| x as f32).collect());
+    let wanted = grad.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt() / 4.0;
+    for (text, unasked) in [
+        ("adam", false),
+        ("clip(1) | adam", true),
+        ("clip_value(9) | clip(1) | adam", false),
+        ("lamb", false),
+    ] {
+        let mut weights: Vec<Vec<u32>> = Vec::new();
+        for (check, norm) in [(true, true), (true, false), (false, true), (false, false)] {
+            let setup = Setup { check, norm, ..setup() };
+            let mut stepper = stepper::<f32>(text, &[70_000], &setup, Penalty::default());
+            let mut theta = start.clone();
+            let tensors = [TensorMut::new(&mut theta[..], &grad[..])];
+            let report = stepper.step_tensors(tensors, Total { loss: 0.0, weight: 4.0 }).unwrap();
+            if check || norm || unasked {
+                assert!((report.grad_norm / wanted - 1.0).abs() < 1e-12, "{text}: {report:?}");
+            } else {
+                assert!(report.grad_norm.is_nan(), "{text}: {report:?}");
+            }
+            weights.push(theta.iter().map(|x| x.to_bits()).collect());
+        }
+        assert!(weights.iter().all(|bits| *bits == weights[0]), "{text}");
+    }
+}
+
 /// ½·Σ dᵢ(xᵢ − 1)², as sums of weight 2.
 fn bowl<F: Float>(x: &[F], g: &mut [F], from: usize) -> f64 {
     let mut loss = 0.0;
