@@ -37,7 +37,7 @@ pub fn sum_of<N: Number>(n: usize, f: impl Fn(usize) -> N) -> N {
 
 /// Adds the sums that runs have made, `size` each and one run behind the other, in order into the first one's.
 pub fn join_runs<N: Number>(threads: &Threads, all: &mut [N], size: usize) {
-    let runs = if size > 0 { all.len() / size } else { 0 };
+    let runs = all.len().checked_div(size).unwrap_or(0);
     if runs < 2 {
         return;
     }

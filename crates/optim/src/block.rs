@@ -121,15 +121,16 @@ macro_rules! lines {
                 }
                 let rows_theta = if last { &mut pad_theta[..] } else { &mut theta[..whole] };
                 let rows_grad = if last { &pad_grad[..] } else { &grad[..whole] };
-                let rows = rows_theta.as_chunks_mut::<LINE>().0.iter_mut().zip(rows_grad.as_chunks::<LINE>().0);
+                let pairs = rows_theta.as_chunks_mut::<LINE>().0.iter_mut().zip(rows_grad.as_chunks::<LINE>().0);
                 $(let $s = if last { &mut $pad[..] } else { &mut $s[..whole] };)*
-                let rows = rows$(.zip($s.as_chunks_mut::<LINE>().0))*;
+                let rows = pairs$(.zip($s.as_chunks_mut::<LINE>().0))*;
                 for (nth, lines!(@ (theta, grad) $($s)*)) in rows.enumerate() {
                     isa::fetch_ahead(theta);
                     isa::fetch_ahead(grad);
                     $(isa::fetch_ahead($s);)*
                     let mut next = [F::zero(); LINE];
                     $(let mut $new = [F::zero(); LINE];)*
+                    // By value: behind references the compiler would look for overlap at each line.
                     let sound = $step::<R, F, S, BARE>(&coef, &a, &{ *theta }, &{ *grad }, &mut next, $(&{ *$s }, &mut $new),*);
                     if sound {
                         *theta = next;

@@ -26,7 +26,7 @@
 //! it is the parameters' own type. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds
 //! 1e-7 to the norm, and gives AdamW what is not a matrix, the embeddings, and the layers that are named to it.
 
-use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::gemm::{Mat, MatMut, gemm, gram};
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Real, Tensor, Threads};
 
@@ -140,16 +140,10 @@ fn orthogonalise<F: Float>(
         let (from, to) = (&x[..n], &mut y[..n]);
         let whole = Mat::new(from, rows, cols);
         let wide = if tall { whole.t() } else { whole };
-        gemm(threads, one, wide, wide.t(), zero, MatMut::new(a, side, side));
+        // A and A·A are symmetric: half of each is computed.
+        gram(threads, one, wide, zero, MatMut::new(a, side, side));
         b.copy_from_slice(a);
-        gemm(
-            threads,
-            third,
-            Mat::new(a, side, side),
-            Mat::new(a, side, side),
-            second,
-            MatMut::new(b, side, side),
-        );
+        gram(threads, third, Mat::new(a, side, side), second, MatMut::new(b, side, side));
         to.copy_from_slice(from);
         let whole = MatMut::new(to, rows, cols);
         let whole = if tall { whole.t() } else { whole };
