@@ -2,7 +2,7 @@
 //!
 //! The new values of a line stay in registers until all of them are known to be finite; where one is not, the line is done again number by
 //! number. Memory is fetched ahead of the loop: roots and quotients fill the machine's window of instructions, so that by itself it would not
-//! look far enough (1.3 times the time at 12 million numbers).
+//! look far enough.
 
 use thalweg_core::{Float, isa};
 
