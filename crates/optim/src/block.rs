@@ -8,6 +8,7 @@ use thalweg_core::{Float, isa};
 
 use crate::arithmetic::{added, coupled, limited, proximal};
 use crate::driver::Around;
+use crate::format::{BLOCK8, decode_line};
 use crate::rule::Rule;
 
 const LINE: usize = isa::LINE;
@@ -44,7 +45,22 @@ impl<F: Float> Cast<F> {
     }
 }
 
-/// One block. Coordinates whose new value or memory is not finite keep what they have: `moved`, if it is not empty, becomes 0
+/// The numbers of one slot in a block.
+#[derive(Debug)]
+pub(crate) struct Room<'a, F> {
+    /// Where they are written, and read where they do not lie in codes.
+    pub numbers: &'a mut [F],
+    /// Codes to read them from, and a scale for each [`BLOCK8`] of them.
+    pub codes: &'a [u8],
+    pub scales: &'a [f32],
+}
+
+/// Whether [`run`] reads slots of these rules from codes, if they are given: so that roots and quotients hide the decoding.
+pub(crate) fn decodes<F>(a: &Cast<F>) -> bool {
+    a.bare
+}
+
+/// One block. Slots are read from codes where all of them have some and [`decodes`] says so. Coordinates whose new value or memory is not finite keep what they have: `moved`, if it is not empty, becomes 0
 /// there, and the first comes back.
 #[inline(always)]
 pub(crate) fn run<R: Rule<S>, F: Float, const S: usize>(
@@ -52,33 +68,35 @@ pub(crate) fn run<R: Rule<S>, F: Float, const S: usize>(
     a: &Cast<F>,
     theta: &mut [F],
     grad: &[F],
-    state: &mut [&mut [F]; S],
+    state: &mut [Room<'_, F>; S],
     moved: &mut [F],
 ) -> Option<usize> {
-    if a.bare {
-        by_slots::<R, F, S, true>(coef, a, theta, grad, state, moved)
+    if !a.bare {
+        by_slots::<R, F, S, false, false>(coef, a, theta, grad, state, moved)
+    } else if state.iter().any(|s| s.codes.is_empty()) || S == 0 {
+        by_slots::<R, F, S, true, false>(coef, a, theta, grad, state, moved)
     } else {
-        by_slots::<R, F, S, false>(coef, a, theta, grad, state, moved)
+        by_slots::<R, F, S, true, true>(coef, a, theta, grad, state, moved)
     }
 }
 
 #[inline(always)]
-fn by_slots<R: Rule<S>, F: Float, const S: usize, const BARE: bool>(
+fn by_slots<R: Rule<S>, F: Float, const S: usize, const BARE: bool, const CODED: bool>(
     coef: &R::Coef<F>,
     a: &Cast<F>,
     theta: &mut [F],
     grad: &[F],
-    state: &mut [&mut [F]; S],
+    state: &mut [Room<'_, F>; S],
     moved: &mut [F],
 ) -> Option<usize> {
     macro_rules! slots {
         ($lines:ident: $($s:ident)*) => {{
             let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            $lines::<R, F, S, BARE>(coef, a, theta, grad, $($s,)* moved)
+            $lines::<R, F, S, BARE, CODED>(coef, a, theta, grad, $($s,)* moved)
         }};
     }
     match S {
-        0 => lines0::<R, F, S, BARE>(coef, a, theta, grad, moved),
+        0 => lines0::<R, F, S, BARE, CODED>(coef, a, theta, grad, moved),
         1 => slots!(lines1: s0),
         2 => slots!(lines2: s0 s1),
         3 => slots!(lines3: s0 s1 s2),
@@ -89,15 +107,15 @@ fn by_slots<R: Rule<S>, F: Float, const S: usize, const BARE: bool>(
 
 /// The loop of [`run`], written out for each number of slots: functions of slices, so that the compiler knows that they do not overlap.
 macro_rules! lines {
-    ($name:ident $step:ident: $($s:ident $new:ident $pad:ident $k:literal),*) => {
+    ($name:ident $step:ident: $($s:ident $new:ident $pad:ident $codes:ident $held:ident $k:literal),*) => {
         #[inline(always)]
         #[allow(clippy::too_many_arguments, reason = "a slice for each buffer")]
-        fn $name<R: Rule<S>, F: Float, const S: usize, const BARE: bool>(
+        fn $name<R: Rule<S>, F: Float, const S: usize, const BARE: bool, const CODED: bool>(
             coef: &R::Coef<F>,
             a: &Cast<F>,
             theta: &mut [F],
             grad: &[F],
-            $($s: &mut [F],)*
+            $($s: &mut Room<'_, F>,)*
             moved: &mut [F],
         ) -> Option<usize> {
             let (named, around) = (coef, a);
@@ -108,7 +126,7 @@ macro_rules! lines {
             let rest = theta.len() - whole;
             // The last numbers go through the same loop, as a line that repeats the last of them.
             let (mut pad_theta, mut pad_grad) = ([F::zero(); LINE], [F::zero(); LINE]);
-            $(let mut $pad = [F::zero(); LINE];)*
+            $(let mut $pad = ([F::zero(); LINE], [0; LINE]);)*
             for last in [false, true] {
                 if last && rest == 0 {
                     break;
@@ -117,27 +135,41 @@ macro_rules! lines {
                 if last {
                     pad_theta = padded(&theta[whole..]);
                     pad_grad = padded(&grad[whole..]);
-                    $($pad = padded(&$s[whole..]);)*
+                    $(if CODED {
+                        $pad.1 = padded(&$s.codes[whole..]);
+                    } else {
+                        $pad.0 = padded(&$s.numbers[whole..]);
+                    })*
                 }
                 let rows_theta = if last { &mut pad_theta[..] } else { &mut theta[..whole] };
                 let rows_grad = if last { &pad_grad[..] } else { &grad[..whole] };
                 let pairs = rows_theta.as_chunks_mut::<LINE>().0.iter_mut().zip(rows_grad.as_chunks::<LINE>().0);
-                $(let $s = if last { &mut $pad[..] } else { &mut $s[..whole] };)*
+                $(
+                    let $codes = if last { (&$pad.1[..], $s.scales.get(whole / BLOCK8..).unwrap_or_default()) } else { ($s.codes, $s.scales) };
+                    let $codes = ($codes.0.as_chunks::<LINE>().0, $codes.1);
+                )*
+                $(let $s = if last { &mut $pad.0[..] } else { &mut $s.numbers[..whole] };)*
                 let rows = pairs$(.zip($s.as_chunks_mut::<LINE>().0))*;
                 for (nth, lines!(@ (theta, grad) $($s)*)) in rows.enumerate() {
                     isa::fetch_ahead(theta);
                     isa::fetch_ahead(grad);
-                    $(isa::fetch_ahead($s);)*
+                    $(let $held = if CODED {
+                        decode_line(&$codes.0[nth], $codes.1[nth / (BLOCK8 / LINE)], R::STATE[$k].sign)
+                    } else {
+                        isa::fetch_ahead($s);
+                        *$s
+                    };)*
                     let mut next = [F::zero(); LINE];
                     $(let mut $new = [F::zero(); LINE];)*
                     // By value: behind references the compiler would look for overlap at each line.
-                    let sound = $step::<R, F, S, BARE>(&coef, &a, &{ *theta }, &{ *grad }, &mut next, $(&{ *$s }, &mut $new),*);
+                    let sound = $step::<R, F, S, BARE>(&coef, &a, &{ *theta }, &{ *grad }, &mut next, $(&$held, &mut $new),*);
                     if sound {
                         *theta = next;
                         $(*$s = $new;)*
                         continue;
                     }
                     let from = start + nth * LINE;
+                    $(*$s = $held;)*
                     let slots: [&mut [F; LINE]; _] = [$($s),*];
                     let mut slots = slots.into_iter();
                     let slots = std::array::from_fn(|_| slots.next().expect("a line for each slot"));
@@ -147,7 +179,7 @@ macro_rules! lines {
             }
             if rest > 0 {
                 theta[whole..].copy_from_slice(&pad_theta[..rest]);
-                $($s[whole..].copy_from_slice(&$pad[..rest]);)*
+                $($s.numbers[whole..].copy_from_slice(&$pad.0[..rest]);)*
             }
             first
         }
@@ -184,14 +216,14 @@ macro_rules! lines {
     (@ $inner:tt $s:tt $($rest:tt)*) => { lines!(@ ($inner, $s) $($rest)*) };
 }
 lines!(lines0 line0:);
-lines!(lines1 line1: s0 n0 p0 0);
-lines!(lines2 line2: s0 n0 p0 0, s1 n1 p1 1);
-lines!(lines3 line3: s0 n0 p0 0, s1 n1 p1 1, s2 n2 p2 2);
-lines!(lines4 line4: s0 n0 p0 0, s1 n1 p1 1, s2 n2 p2 2, s3 n3 p3 3);
+lines!(lines1 line1: s0 n0 p0 c0 h0 0);
+lines!(lines2 line2: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1);
+lines!(lines3 line3: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1, s2 n2 p2 c2 h2 2);
+lines!(lines4 line4: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1, s2 n2 p2 c2 h2 2, s3 n3 p3 c3 h3 3);
 
 /// A line of these numbers, the last one repeated.
 #[inline(always)]
-fn padded<F: Float>(x: &[F]) -> [F; LINE] {
+fn padded<T: Copy>(x: &[T]) -> [T; LINE] {
     std::array::from_fn(|i| x[i.min(x.len() - 1)])
 }
 
@@ -230,12 +262,12 @@ pub(crate) fn shrink<R: Rule<S>, F: Float, const S: usize>(
     by: (F, F),
     theta: &mut [F],
     moved: &[F],
-    state: &[&mut [F]; S],
+    state: &[Room<'_, F>; S],
 ) {
     macro_rules! zipped {
         ($($s:ident $k:literal),*) => {{
             let [$($s,)* ..] = &state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(moved)$(.zip($s.iter()))*;
+            let rows = theta.iter_mut().zip(moved)$(.zip($s.numbers.iter()))*;
             for zipped!(@ (theta, moved) $($s)*) in rows {
                 let held: [F; _] = [$(*$s),*];
                 *theta = shrunk(*theta, R::metric(coef, std::array::from_fn(|k| held[k])), by, *moved);

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg_core::{Float, StepError, Threads, isa};
 
-use crate::block::{self, Cast};
+use crate::block::{self, Cast, Room};
+use crate::dither::Dither;
 use crate::format::{
-    BLOCK8, Dice, Rolls, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
+    BLOCK8, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
 };
 use crate::norm::sum_of_squares;
-use crate::rule::{Checked, Rule, When};
+use crate::rule::{Checked, Rule, Slot, When};
 
 /// Numbers in a block that stays in the first cache through the passes over it.
 pub(crate) const BLOCK: usize = 512;
@@ -159,8 +160,8 @@ pub struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    fn dice(&self, buffer: usize) -> Dice {
-        Dice::new(self.seed, self.step, buffer as u64)
+    fn dither(&self, buffer: usize) -> Dither {
+        Dither::new(self.seed, self.step, buffer)
     }
 }
 
@@ -346,16 +347,22 @@ fn load<F: Float>(view: &View<'_, F>, range: &std::ops::Range<usize>, scratch: &
     }
 }
 
-/// The numbers of a block: where they are, or in scratch.
+/// The numbers of a block: where they are, or in scratch; with the codes to read them from, if they are not decoded yet.
 #[inline(always)]
 fn open<'b, F: Float>(
     view: &'b mut View<'_, F>,
     range: &std::ops::Range<usize>,
     scratch: &'b mut Option<Box<Scratch<F>>>,
-) -> &'b mut [F] {
+    coded: bool,
+) -> Room<'b, F> {
     match (view, scratch) {
-        (View::Own(x), _) => &mut x[range.clone()],
-        (_, Some(s)) => &mut s.0[..range.len()],
+        (View::Own(x), _) => Room { numbers: &mut x[range.clone()], codes: &[], scales: &[] },
+        (View::Block8 { codes, scales, .. }, Some(s)) => Room {
+            numbers: &mut s.0[..range.len()],
+            codes: if coded { &codes[range.clone()] } else { &[] },
+            scales: &scales[range.start / BLOCK8..],
+        },
+        (View::Bf16(_), Some(s)) => Room { numbers: &mut s.0[..range.len()], codes: &[], scales: &[] },
         _ => unreachable!("a compressed view has scratch"),
     }
 }
@@ -366,15 +373,15 @@ fn close<F: Float>(
     view: &mut View<'_, F>,
     range: &std::ops::Range<usize>,
     scratch: &Option<Box<Scratch<F>>>,
-    rolls: Rolls<'_>,
+    dither: Dither,
 ) {
     let Some(from) = scratch.as_ref().map(|s| &s.0[..range.len()]) else { return };
     match view {
         View::Own(_) => {}
-        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], rolls),
+        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], dither),
         View::Block8 { codes, scales, sign } => {
             let blocks = range.start / BLOCK8..range.end.div_ceil(BLOCK8);
-            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, rolls);
+            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, dither);
         }
     }
 }
@@ -394,13 +401,13 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     let mut grad_scratch =
         matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
     let mut state_scratch = span.state.each_ref().map(scratch);
+    let as_declared =
+        |(view, slot): (&View<'_, F>, &Slot)| matches!(view, View::Block8 { sign, .. } if *sign == slot.sign);
+    let coded = block::decodes(&cast) && span.state.iter().zip(&R::STATE).all(as_declared);
     let proximal = a.l1 > 0.0 || a.l2 > 0.0;
     let mut moved = if proximal { vec![F::one(); BLOCK] } else { vec![] };
-    let theta_dice = how.dice(0);
-    // Two slots share the dice, each with half of the bits.
-    let dice: [Dice; S] = std::array::from_fn(|k| how.dice(1 + k / 2));
-    let rounds = theta_scratch.is_some() || state_scratch.iter().any(Option::is_some);
-    let mut rolls = if rounds { vec![0; BLOCK] } else { vec![] };
+    let theta_dither = how.dither(0);
+    let dither: [Dither; S] = std::array::from_fn(|k| how.dither(1 + k));
     isa::run(
         #[inline(always)]
         || {
@@ -413,7 +420,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     None => {
                         load(&span.theta, &range, &mut theta_scratch);
                         own_theta = span.theta.reborrow();
-                        open(&mut own_theta, &range, &mut theta_scratch)
+                        open(&mut own_theta, &range, &mut theta_scratch, false).numbers
                     }
                 };
                 let grad: &[F] = match (&span.grad, &mut grad_scratch) {
@@ -427,14 +434,16 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     _ => unreachable!("a bf16 gradient has scratch"),
                 };
                 // In a loop of its own: a closure of `map` would not be compiled for the instruction set.
-                for (view, room) in span.state.iter().zip(&mut state_scratch) {
-                    load(view, &range, room);
+                if !coded {
+                    for (view, room) in span.state.iter().zip(&mut state_scratch) {
+                        load(view, &range, room);
+                    }
                 }
                 let mut rooms = state_scratch.iter_mut();
-                let mut state: [&mut [F]; S] = span
+                let mut state: [Room<'_, F>; S] = span
                     .state
                     .each_mut()
-                    .map(|view| open(view, &range, rooms.next().expect("one for each slot")));
+                    .map(|view| open(view, &range, rooms.next().expect("one for each slot"), coded));
                 moved.fill(F::one());
                 if let Some(first) = block::run::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut moved) {
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
@@ -452,16 +461,8 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 if let Gradient::Clear(g) = &mut span.grad {
                     g[range.clone()].fill(F::zero());
                 }
-                let rolls = if rounds { &mut rolls[..range.len()] } else { &mut [] };
-                let mut rolled = None;
-                for (k, room) in state_scratch.iter().enumerate() {
-                    if room.is_none() {
-                        continue;
-                    }
-                    if rolled.replace(k / 2) != Some(k / 2) {
-                        dice[k].roll(place, rolls);
-                    }
-                    close(&mut span.state[k], &range, room, Rolls { bits: rolls, upper: k % 2 == 1 });
+                for ((view, room), dither) in span.state.iter_mut().zip(&state_scratch).zip(dither) {
+                    close(view, &range, room, dither.at(place));
                 }
                 match (&span.master, &mut span.theta) {
                     (Some(master), View::Bf16(copy)) => {
@@ -471,8 +472,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                         copy[range.clone()].copy_from_slice(&master[range.clone()])
                     }
                     (_, view) if theta_scratch.is_some() => {
-                        theta_dice.roll(place, rolls);
-                        close(view, &range, &theta_scratch, Rolls { bits: rolls, upper: false });
+                        close(view, &range, &theta_scratch, theta_dither.at(place));
                     }
                     _ => {}
                 }

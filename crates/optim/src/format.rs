@@ -4,13 +4,16 @@
 //!   makes the expected value exact, so that small changes are not lost for good.
 //! - **block8**: one byte a number and one `f32` scale for each block of 256, which starts anew at each tensor. A code is a small
 //!   float, decoded by shift and multiply: for signed memory a sign, 4 bits of exponent and 3 of fraction; for memory that is
-//!   never negative 5 bits of exponent and 3 of fraction. Code 0 is zero, the largest number of a block is exact, the others are
-//!   rounded stochastically; a positive number of the second kind never rounds to 0, since rules divide by its root.
+//!   never negative 5 bits of exponent and 3 of fraction. Scales are powers of two. Code 0 is zero, other numbers are rounded
+//!   stochastically; a positive number of the second kind never rounds to 0, since rules divide by its root.
 //!
-//! The random bits come from (seed, step, place of the number), so they depend neither on threads nor on how tensors are cut.
+//! Which way a number rounds comes from (seed, step, place of the number), so it depends neither on threads nor on how tensors are cut: see
+//! `dither.rs`.
 
 use thalweg_core::Float;
+use thalweg_core::isa::LINE;
 
+use crate::dither::Dither;
 use crate::rule::Sign;
 
 /// Numbers in a block of [`Format::Block8`].
@@ -117,56 +120,6 @@ impl<F: Float> View<'_, F> {
     }
 }
 
-/// Where random bits for rounding come from: a key of seed, step and buffer, and the number's place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Dice {
-    key: u32,
-}
-
-impl Dice {
-    pub(crate) fn new(seed: u64, step: u64, buffer: u64) -> Self {
-        let mixed = splitmix(seed ^ splitmix(step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (buffer << 56)));
-        Self { key: (mixed >> 32) as u32 ^ mixed as u32 }
-    }
-    /// 32 bits for each number from `place` on, of which one buffer takes the lower and another the upper half: the finaliser of
-    /// MurmurHash3 on key and place.
-    #[inline(always)]
-    pub(crate) fn roll(self, place: u64, rolls: &mut [u32]) {
-        // Keyed by the upper half of the places too.
-        let key = self.key ^ ((place >> 32) as u32).wrapping_mul(0x85EB_CA6B);
-        let start = key.wrapping_add(place as u32);
-        for (i, roll) in rolls.iter_mut().enumerate() {
-            let h = start.wrapping_add(i as u32);
-            let h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
-            let h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
-            *roll = h ^ (h >> 16);
-        }
-    }
-}
-
-/// The rolls of a block of numbers, and which half of them to take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rolls<'a> {
-    pub bits: &'a [u32],
-    pub upper: bool,
-}
-
-impl<'a> Rolls<'a> {
-    /// 16 bits for each number.
-    #[inline(always)]
-    fn iter(self) -> impl Iterator<Item = u32> + 'a {
-        let shift = if self.upper { 16 } else { 0 };
-        self.bits.iter().map(move |bits| (bits >> shift) & 0xFFFF)
-    }
-}
-
-fn splitmix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
-
 /// The number that bf16 bits stand for.
 #[inline(always)]
 pub fn from_bf16(bits: u16) -> f32 {
@@ -191,16 +144,26 @@ pub(crate) fn decode_bf16<F: Float>(from: &[u16], to: &mut [F]) {
 
 /// Stochastic rounding to bf16. Numbers beyond the largest bf16 become it; what is not finite stays so.
 #[inline(always)]
-pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], rolls: Rolls<'_>) {
-    for ((x, b), roll) in from.iter().zip(to.iter_mut()).zip(rolls.iter()) {
+pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dither: Dither) {
+    each(from, to, dither, |x, u| {
         let finite = x.abs() < F::INFINITY;
         let bits = x.to_f32().to_bits();
-        let up = bits.wrapping_add(roll);
+        let up = bits.wrapping_add(u >> 16);
         // Just below infinity the sum may reach it, and an f64 may be beyond any f32: the largest finite number then.
         let largest = (bits & 0x8000_0000) | 0x7F7F_0000;
         let up = if (up & 0x7FFF_FFFF) >= 0x7F80_0000 { largest } else { up };
         let up = if finite { up } else { bits };
-        *b = (up >> 16) as u16;
+        (up >> 16) as u16
+    });
+}
+
+/// Each number and its dither through `code`.
+#[inline(always)]
+fn each<F: Float, C>(from: &[F], to: &mut [C], dither: Dither, code: impl Fn(F, u32) -> C) {
+    let mut u = dither.first();
+    for (&x, to) in from.iter().zip(to) {
+        *to = code(x, u);
+        u = Dither::next(u);
     }
 }
 
@@ -218,29 +181,39 @@ pub(crate) fn encode_bf16_nearest<F: Float>(from: &[F], to: &mut [u16]) {
 /// Exponent of the code tables' lowest binade, as the bits of an f32: value(code) = 2^(code/8 − bias)·(1 + (code mod 8)/8).
 const SIGNED: u32 = (127 - 15) << 23;
 const POSITIVE: u32 = (127 - 31) << 23;
-/// The largest number of both tables: code 127 of the signed one, 255 of the other.
-const TOP: f32 = 1.875;
+/// Fraction of the largest number of both tables, 1.875, as the bits of an f32: code 127 of the signed one, 255 of the other.
+const TOP: u32 = 0x70_0000;
+
+/// The number that a code stands for.
+#[inline(always)]
+fn decoded<F: Float>(code: u8, scale: f32, sign: Sign) -> F {
+    let bits = match sign {
+        // The sign is spread over the upper bits, of which one is kept.
+        Sign::Signed => ((i32::from(code as i8) << 20) as u32 & 0x87F0_0000) + SIGNED,
+        Sign::NonNegative => (u32::from(code) << 20) + POSITIVE,
+    };
+    let zero = match sign {
+        Sign::Signed => code & 0x7F == 0,
+        Sign::NonNegative => code == 0,
+    };
+    F::from_f32(f32::from_bits(if zero { 0 } else { bits }) * scale)
+}
+
+/// A line of codes of one block.
+#[inline(always)]
+pub(crate) fn decode_line<F: Float>(codes: &[u8; LINE], scale: f32, sign: Sign) -> [F; LINE] {
+    let mut line = [F::zero(); LINE];
+    for i in 0..LINE {
+        line[i] = decoded(codes[i], scale, sign);
+    }
+    line
+}
 
 #[inline(always)]
 pub(crate) fn decode_block8<F: Float>(codes: &[u8], scales: &[f32], sign: Sign, to: &mut [F]) {
     for ((codes, to), &scale) in codes.chunks(BLOCK8).zip(to.chunks_mut(BLOCK8)).zip(scales) {
-        match sign {
-            Sign::Signed => {
-                for (x, &c) in to.iter_mut().zip(codes) {
-                    let c = u32::from(c);
-                    let size = c & 0x7F;
-                    let bits = (size << 20) + SIGNED;
-                    let bits = if size == 0 { 0 } else { bits | (c & 0x80) << 24 };
-                    *x = F::from_f32(f32::from_bits(bits) * scale);
-                }
-            }
-            Sign::NonNegative => {
-                for (x, &c) in to.iter_mut().zip(codes) {
-                    let bits = (u32::from(c) << 20) + POSITIVE;
-                    let bits = if c == 0 { 0 } else { bits };
-                    *x = F::from_f32(f32::from_bits(bits) * scale);
-                }
-            }
+        for (x, &code) in to.iter_mut().zip(codes) {
+            *x = decoded(code, scale, sign);
         }
     }
 }
@@ -251,43 +224,57 @@ pub(crate) fn encode_block8<F: Float>(
     codes: &mut [u8],
     scales: &mut [f32],
     sign: Sign,
-    rolls: Rolls<'_>,
+    dither: Dither,
 ) {
-    let blocks = from.chunks(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(rolls.bits.chunks(BLOCK8));
-    for (((from, codes), bits), scale) in blocks.zip(scales) {
-        let rolls = Rolls { bits, ..rolls };
-        let top = largest(from).min(f32::MAX);
-        // The block's largest number gets the largest code. Blocks of next to nothing become zeros.
-        let unit = top * (1.0 / TOP);
-        let (unit, inverse) = if unit < 1e-37 { (0.0, 0.0) } else { (unit, 1.0 / unit) };
+    let blocks = from.chunks(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(scales).enumerate();
+    for (nth, ((from, codes), scale)) in blocks {
+        let dither = dither.at((nth * BLOCK8) as u64);
+        let (unit, inverse) = unit(largest(from).min(f32::MAX));
         *scale = unit;
-        // 16 random bits in the upper of the 20 that are cut off; the middle of what is below them.
-        let numbers = from.iter().zip(rolls.iter().map(|roll| ((roll << 4) | 8) as i32));
+        // The bits that are cut off, and what is added before.
+        const CUT: u32 = 20;
+        let dice = |u: u32| (u >> (32 - CUT)) as i32;
+        let exponent =
+            if unit > 0.0 { unit.to_bits() as i32 - f32::to_bits(1.0) as i32 } else { i32::MAX / 2 };
         match sign {
             Sign::Signed => {
-                let lowest = f32::from_bits((1 << 20) + SIGNED);
-                for ((x, dice), c) in numbers.zip(codes.iter_mut()) {
-                    let y = x.to_f32() * inverse;
-                    let size = y.abs();
-                    let up = (size.to_bits() as i32 + (dice - SIGNED as i32)) >> 20;
-                    // Below the lowest code: that one or 0, in proportion.
-                    let low = if (dice as f32) < size * (1048576.0 / lowest) { 1 } else { 0 };
-                    let code = if size < lowest { low } else { up.min(127) };
-                    *c = (code as u32 | (y.to_bits() >> 31) << 7) as u8;
-                }
+                let base = exponent + SIGNED as i32;
+                let low = inverse * ((1 << CUT) as f32 / f32::from_bits((1 << CUT) + SIGNED));
+                each(from, codes, dither, |x, u| {
+                    let (x, dice) = (x.to_f32(), dice(u));
+                    let size = x.abs();
+                    let up = (size.to_bits() as i32 + (dice - base)) >> CUT;
+                    // Below the lowest code: that one or 0, in proportion. (Above it, `up` is at least 1 too.)
+                    let low = if (dice as f32) < size * low { 1 } else { 0 };
+                    let code = if up < low { low } else { up };
+                    let code = if code < 127 { code } else { 127 };
+                    (code as u32 | (x.to_bits() >> 31) << 7) as u8
+                });
             }
             Sign::NonNegative => {
-                for ((x, dice), c) in numbers.zip(codes.iter_mut()) {
+                let base = exponent + POSITIVE as i32;
+                let positive = i32::from(unit > 0.0);
+                each(from, codes, dither, |x, u| {
                     // −0 is 0.
-                    let y = x.to_f32().abs() * inverse;
-                    let up = (y.to_bits() as i32 + (dice - POSITIVE as i32)) >> 20;
+                    let bits = x.to_f32().abs().to_bits() as i32;
+                    let up = (bits + (dice(u) - base)) >> CUT;
                     // Nothing positive becomes 0.
-                    let lowest = if y > 0.0 { 1 } else { 0 };
-                    *c = up.max(lowest).min(255) as u8;
-                }
+                    let lowest = if bits < positive { bits } else { positive };
+                    let code = (if up < lowest { lowest } else { up }) as u32;
+                    (if code < 255 { code } else { 255 }) as u8
+                });
             }
         }
     }
+}
+
+/// The scale of a block whose largest number is `top`, and one divided by it: a power of two, so that the grid of codes stays where it is
+/// while that number moves a little (else every number would be rounded anew). Blocks of next to nothing become zeros.
+#[inline(always)]
+fn unit(top: f32) -> (f32, f32) {
+    let above = f32::from_bits((top.to_bits() + (0x7F_FFFF - TOP)) & 0x7F80_0000);
+    let unit = if above < f32::INFINITY { above } else { f32::from_bits(0x7F00_0000) };
+    if top < 1e-37 { (0.0, 0.0) } else { (unit, 1.0 / unit) }
 }
 
 /// max |x| over a block of numbers that are no NaN: by their bits, which rise with |x|.

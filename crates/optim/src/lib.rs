@@ -28,6 +28,7 @@ mod arithmetic;
 mod assembled;
 mod block;
 pub mod chain;
+mod dither;
 mod driver;
 mod eigen;
 mod elementwise;

@@ -198,6 +198,43 @@ fn cuts_on_block_borders_change_no_bit() {
     assert!(go(&rule, &[1, 2, 777, 65_537], n, Format::Bf16) == whole);
 }
 
+/// Memory is decoded within the rule's loop where nothing cuts the gradient, and before it elsewhere: the same bits, and where numbers are
+/// not finite too.
+#[test]
+fn decoding_within_the_loop_or_before_it_is_the_same() {
+    fn go(n: usize, clip: f64) -> (Vec<u32>, Vec<u8>, Vec<u32>, Option<usize>) {
+        let mut theta: Vec<f32> = numbers(1, n).into_iter().map(|x| x as f32).collect();
+        let (mut codes, mut scales) = (vec![0u8; n], vec![0f32; n.div_ceil(BLOCK8)]);
+        let (threads, mut bad) = (Threads::serial(), None);
+        for t in 0..5 {
+            let mut grad: Vec<f32> = numbers(2 + t, n).into_iter().map(|x| x as f32).collect();
+            grad[n / 2] = if t == 3 { f32::INFINITY } else { 1e-30 };
+            grad[n - 1] = if t == 3 { f32::NAN } else { 0.0 };
+            let span = Span {
+                theta: View::Own(&mut theta),
+                master: None,
+                grad: Gradient::Keep(&grad),
+                state: [View::Block8 { codes: &mut codes, scales: &mut scales, sign: Sign::Signed }],
+                average: None,
+                around: Around { clip, ..Around::NOTHING },
+                place: 0,
+            };
+            let how = Sweep { threads: &threads, seed: 5, step: t, squares: false };
+            bad = bad.or(sweep::<Blocked, f32, 1>(&0.9, vec![span], how).unwrap().bad);
+        }
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+        (bits(&theta), codes, bits(&scales), bad)
+    }
+    for n in [1, 15, 16, 17, 255, 256, 300, 5000, 70_007] {
+        let within = go(n, f64::INFINITY);
+        assert_eq!(within.3, Some(n / 2), "the first that is not finite");
+        assert!(within.0.iter().all(|&x| f32::from_bits(x).is_finite()));
+        // A limit that nothing finite reaches, and an infinite gradient would: it is told from the gradient itself.
+        let before = go(n, 1e30);
+        assert!(within.1 == before.1 && within.2 == before.2 && within.0 == before.0, "{n}");
+    }
+}
+
 /// s ← decay·s + g, θ ← θ − s/128: memory of which every bit is seen in θ.
 #[derive(Clone, Copy, Debug)]
 struct Blocked {
@@ -351,7 +388,7 @@ impl Through {
 #[test]
 fn codes_round_trip() {
     fn go<const SIGNED: bool>() {
-        for scale in [1.0f32, 0.37, 1e-20, 1e30] {
+        for scale in [0, -2, -66, 100].map(|power| libm::ldexp(1.0, power) as f32) {
             let mut kept = Through::new(BLOCK8);
             kept.codes = (0..=255).collect();
             kept.scales = vec![scale];
@@ -364,22 +401,10 @@ fn codes_round_trip() {
                 let mut again = Through::new(BLOCK8);
                 again.write::<SIGNED>(&numbers, Format::Block8, seed);
                 let back = again.read::<SIGNED>(Format::Block8);
-                for (code, (a, b)) in numbers.iter().zip(&back).enumerate() {
-                    // The scale is found again to a rounding or two.
-                    assert!(
-                        (a - b).abs() <= 4.0 * f32::EPSILON * a.abs(),
-                        "code {code} at {scale}: {a} became {b}"
-                    );
-                }
-                // With a scale of 1 nothing is rounded, and the codes themselves are the same.
-                if scale == 1.0 {
-                    let same = again
-                        .codes
-                        .iter()
-                        .zip(&kept.codes)
-                        .all(|(a, b)| a == b || (SIGNED && a & 0x7F == 0 && b & 0x7F == 0));
-                    assert!(same && again.scales == kept.scales, "{:?}", again.codes);
-                }
+                assert_eq!(numbers, back, "at {scale}");
+                let same = |(a, b): (&u8, &u8)| a == b || (SIGNED && a & 0x7F == 0 && b & 0x7F == 0);
+                assert!(again.codes.iter().zip(&kept.codes).all(same), "{:?}", again.codes);
+                assert_eq!(again.scales, kept.scales);
             }
         }
     }
@@ -421,11 +446,6 @@ fn each_error_is_within_its_bound() {
                     let bound = (relative * x.abs()).max(lowest * top) * (1.0 + 1e-6);
                     assert!((x - y).abs() <= bound, "{format:?}: {x} became {y}");
                     assert!(SIGNED || *y > 0.0, "{x} became {y}");
-                    assert!(
-                        format != Format::Block8
-                            || x.abs() != top
-                            || (x - y).abs() <= 4.0 * f32::EPSILON * top
-                    );
                 }
             }
         }
