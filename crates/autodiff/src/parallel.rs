@@ -78,6 +78,35 @@ pub fn rows2<A: Send, B: Send>(
     });
 }
 
+/// As [`rows2`], for M results and rows that each are long work: as many tasks as threads. `widths` are those of a row.
+pub fn apart<A: Send, const M: usize>(
+    threads: &Threads,
+    parts: [&mut [A]; M],
+    widths: [usize; M],
+    f: impl Fn(usize, [&mut [A]; M]) + Sync,
+) {
+    let count = parts[0].len() / widths[0];
+    let each = count.div_ceil(threads.count().min(TASKS));
+    let mut rest = parts.map(Some);
+    let tasks: [_; TASKS] = array::from_fn(|task| {
+        let rows = each.min(count.saturating_sub(task * each));
+        let mut nth = 0;
+        let part = rest.each_mut().map(|rest| {
+            let (part, after) = rest.take().unwrap_or_default().split_at_mut(rows * widths[nth]);
+            nth += 1;
+            *rest = Some(after);
+            part
+        });
+        Mutex::new((rows > 0).then_some(part))
+    });
+    threads.run(count.div_ceil(each.max(1)), |task| {
+        let part = tasks[task].lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(part) = part {
+            f(task * each, part);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +134,13 @@ mod tests {
                 });
                 assert!(y.iter().enumerate().all(|(i, &y)| y == 2 * (i / 3 + 1)));
                 assert!(z.iter().enumerate().all(|(i, &z)| z == i));
+                apart(&threads, [&mut y, &mut z], [3, 1], |i, [y, z]| {
+                    assert_eq!(y.len(), 3 * z.len());
+                    fill(i, y);
+                    z.iter_mut().for_each(|z| *z += 1);
+                });
+                assert!(y.iter().enumerate().all(|(i, &y)| y == 3 * (i / 3 + 1)));
+                assert!(z.iter().enumerate().all(|(i, &z)| z == i + 1));
             }
         }
     }

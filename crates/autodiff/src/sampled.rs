@@ -521,6 +521,12 @@ const TABLE: &[Entry] = &[
         let causal = d.truth();
         check!([[n, t, 3 * heads * width]], |t, x| t.self_attention(x[0], heads, causal));
     }),
+    ("gru", |d| {
+        let (n, steps, i, k) = (d.rows(), d.rows().min(4), d.size(), d.size());
+        check!([[n, steps, i], [n, k], [3 * k, i], [3 * k, k], [3 * k], [3 * k]], |t, x| {
+            t.gru(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]]))
+        });
+    }),
     ("gru_cell", |d| {
         let (n, i, k) = (d.rows(), d.size(), d.size());
         check!([[n, i], [n, k], [3 * k, i], [3 * k, k], [3 * k], [3 * k]], |t, x| {

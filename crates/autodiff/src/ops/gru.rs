@@ -1,116 +1,229 @@
-//! `gru_cell`: one step of a gated recurrent unit.
+//! `gru`: a gated recurrent unit along sequences.
 
-use crate::op::{Backward, Forward, Inputs, Op};
+use thalweg_core::gemm::{Finish, Gather};
+use thalweg_core::isa;
+
+use crate::number::{Columns, View, ViewMut};
+use crate::op::{Backward, Codes, Forward, Inputs, Op};
 use crate::pool::Block;
 use crate::shape::{Shape, misfit};
-use crate::{Activation, Number, Tape, Var, parallel};
+use crate::{Activation, Number, Tape, Var, parallel, sums};
 
-/// `a [n, 3k], b [n, 3k], h [n, k] → [n, k]`, thirds r, z, n:
+/// `a [n, steps, 3k], h₀ [n, k], u [3k, k], c [3k] → y [n, steps, k]`, thirds r, z, n; at each step, from the state h = y before it:
 /// ```text
-/// r = σ(a_r + b_r)    z = σ(a_z + b_z)    s = tanh(a_n + r∘b_n)    y = s + z∘(h − s)
+/// b = u h + c    r = σ(a_r + b_r)    z = σ(a_z + b_z)    s = tanh(a_n + r∘b_n)    y = s + z∘(h − s)
 /// ```
-/// Backward: `dz = dy∘(h − s)·z(1 − z)`, `ds = dy∘(1 − z)·(1 − s²)`, `dr = ds∘b_n·r(1 − r)`; `da += [dr, dz, ds]`,
-/// `db += [dr, dz, ds∘r]`, `dh += dy∘z`. Saved: r, z, s.
-#[derive(Clone, Copy, Debug)]
-struct Gru;
+/// Backward, from the last step to the first, with `dy` as it is there plus what comes back from the step behind:
+/// `dz = dy∘(h − s)·z(1 − z)`, `ds = dy∘(1 − z)·(1 − s²)`, `dr = ds∘b_n·r(1 − r)`; `da += [dr, dz, ds]`, `db = [dr, dz, ds∘r]`,
+/// `dh = dy∘z + db·u`; then `du += Σ dbᵀ·h` and `dc += Σ db` over steps and rows. Saved: r, z, s; b_n.
+///
+/// Rows of a batch know nothing of each other: each thread takes its own through all steps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gru {
+    bias: bool,
+    lists: Codes,
+}
 
-impl<N: Number> Op<N> for Gru {
-    fn name(&self) -> &'static str {
-        "gru_cell"
-    }
-    fn shape(&self, x: &Inputs<'_, N>) -> Shape {
-        let h = x.shape(2);
-        for i in 0..2 {
-            if h.len() != 2 || x.shape(i)[..] != [h[0], 3 * h[1]] {
-                misfit("gru_cell", x.shape(i), h, "three gates [n, 3k] and a state [n, k]");
-            }
-        }
-        h
-    }
-    fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let (a, b, h, k) = (f.x(0), f.x(1), f.x(2), f.shape(2)[1]);
-        let mut saved = f.take(3 * y.len());
-        parallel::rows2(
-            f.work.threads,
-            (y, k),
-            (&mut saved, 3 * k),
-            64 * k,
-            #[inline(always)]
-            |at, y, saved| {
-                for (i, (y, saved)) in y.chunks_exact_mut(k).zip(saved.chunks_exact_mut(3 * k)).enumerate() {
-                    let (a, b) = (&a[(at + i) * 3 * k..][..3 * k], &b[(at + i) * 3 * k..][..3 * k]);
-                    let h = &h[(at + i) * k..][..k];
-                    for j in 0..2 * k {
-                        saved[j] = (a[j] + b[j]).sigmoid();
-                    }
-                    for j in 0..k {
-                        saved[2 * k + j] = (a[2 * k + j] + saved[j] * b[2 * k + j]).tanh();
-                    }
-                    for j in 0..k {
-                        let s = saved[2 * k + j];
-                        y[j] = s + saved[k + j] * (h[j] - s);
-                    }
-                }
-            },
-        );
-        f.save(0, saved);
-    }
-    fn backward(&self, back: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        let (b, h, saved, k) = (back.x(1), back.x(2), back.saved(0), back.shape(2)[1]);
-        let threads = back.work.threads;
-        let mut gates = back.take(saved.len());
-        {
-            let dy: &[N] = dy;
-            parallel::rows(
-                threads,
-                &mut gates,
-                3 * k,
-                32 * k,
-                #[inline(always)]
-                |at, gates| {
-                    for (i, gates) in gates.chunks_exact_mut(3 * k).enumerate() {
-                        let i = at + i;
-                        let (dy, h) = (&dy[i * k..][..k], &h[i * k..][..k]);
-                        let (saved, b) = (&saved[i * 3 * k..][..3 * k], &b[i * 3 * k..][..3 * k]);
-                        for j in 0..k {
-                            let (r, z, s) = (saved[j], saved[k + j], saved[2 * k + j]);
-                            let ds = dy[j] * (N::one() - z) * (N::one() - s * s);
-                            gates[j] = ds * b[2 * k + j] * (r * (N::one() - r));
-                            gates[k + j] = dy[j] * (h[j] - s) * (z * (N::one() - z));
-                            gates[2 * k + j] = ds;
-                        }
-                    }
-                },
-            );
-        }
-        if let Some(slot) = back.grad(0) {
-            slot.add(&gates);
-        }
-        if let Some(slot) = back.grad(1) {
-            let db = slot.zeroed();
-            let rows = gates.chunks_exact(3 * k).zip(saved.chunks_exact(3 * k));
-            for (db, (gates, saved)) in db.chunks_exact_mut(3 * k).zip(rows) {
-                for j in 0..2 * k {
-                    db[j] = db[j] + gates[j];
-                }
-                for j in 0..k {
-                    db[2 * k + j] = db[2 * k + j] + gates[2 * k + j] * saved[j];
-                }
-            }
-        }
-        back.give(gates);
-        for (dy, saved) in dy.chunks_exact_mut(k).zip(saved.chunks_exact(3 * k)) {
-            for (dy, &z) in dy.iter_mut().zip(&saved[k..]) {
-                *dy = *dy * z;
-            }
-        }
-        back.pass(2, dy);
+/// Where rows start: of the states y of a step, of its gates, of the first states; and the place 0.
+struct Lists<'a> {
+    y: &'a [u32],
+    gates: &'a [u32],
+    h: &'a [u32],
+    zero: &'a [u32],
+}
+
+impl<'a> Lists<'a> {
+    fn split(codes: &'a [u32], n: usize) -> Self {
+        Self { y: &codes[..n], gates: &codes[n..2 * n], h: &codes[2 * n..3 * n], zero: &codes[3 * n..] }
     }
 }
 
+impl<N: Number> Op<N> for Gru {
+    fn name(&self) -> &'static str {
+        "gru"
+    }
+    fn shape(&self, x: &Inputs<'_, N>) -> Shape {
+        let (a, h, u) = (x.shape(0), x.shape(1), x.shape(2));
+        if h.len() != 2 || a.len() != 3 || a[0] != h[0] || a[2] != 3 * h[1] {
+            misfit("gru", a, h, "three gates [n, steps, 3k] and a state [n, k]");
+        }
+        if u[..] != [3 * h[1], h[1]] {
+            misfit("gru", u, h, "a weight [3k, k] and a state [n, k]");
+        }
+        if self.bias && x.shape(3)[..] != u[..1] {
+            misfit("gru", u, x.shape(3), "a weight [3k, k] and a bias [3k]");
+        }
+        [a[0], a[1], h[1]].into()
+    }
+    fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
+        let ([n, steps, _], k) = ([0, 1, 2].map(|axis| f.shape(0)[axis]), f.shape(1)[1]);
+        self.lists = f.new_codes(3 * n + 1);
+        let lists = f.codes_mut(self.lists);
+        for i in 0..n {
+            lists[i] = (i * steps * k) as u32;
+            lists[n + i] = (i * steps * 3 * k) as u32;
+            lists[2 * n + i] = (i * k) as u32;
+        }
+        let (mut panels, mut gates, mut carried) =
+            (f.take(N::room(k, 3 * k)), f.take(3 * y.len()), f.take(y.len()));
+        N::pack(f.work.threads, View::new(f.x(2), 3 * k, k).t(), &mut panels);
+        f.work.count(n * steps * 3 * k * k);
+        let (a, h, bias) = (f.x(0), f.x(1), self.bias.then(|| f.x(3)));
+        let (lists, u) = (Lists::split(f.codes(self.lists), n), N::packed(&panels, k, 3 * k));
+        let widths = [steps * k, 3 * steps * k, steps * k];
+        parallel::apart(f.work.threads, [y, &mut gates, &mut carried], widths, |at, [y, gates, carried]| {
+            let rows = y.len() / (steps * k);
+            for t in 0..steps {
+                let (data, starts) = match t.checked_sub(1) {
+                    None => (&h[at * k..], lists.h),
+                    Some(before) => (&y[before * k..], lists.y),
+                };
+                let state = Gather { data, rows: &starts[..rows], segments: lists.zero, len: k, step: 1 };
+                let finish = Finish { beta: N::zero(), bias, relu: false };
+                N::gather(state, Columns::Packed(u), &mut gates[3 * t * k..], &lists.gates[..rows], finish);
+                isa::run(
+                    #[inline(always)]
+                    || {
+                        for i in 0..rows {
+                            let place = i * steps + t;
+                            let a = &a[(at * steps + place) * 3 * k..][..3 * k];
+                            let gates = &mut gates[place * 3 * k..][..3 * k];
+                            let (before, y) = y.split_at_mut(place * k);
+                            let h = if t == 0 { &h[(at + i) * k..][..k] } else { &before[(place - 1) * k..] };
+                            let (y, carried) = (&mut y[..k], &mut carried[place * k..][..k]);
+                            let ([rz_a, s_a], [rz, s]) = (halves(a, 2 * k), halves_mut(gates, 2 * k));
+                            for j in 0..2 * k {
+                                rz[j] = (rz_a[j] + rz[j]).sigmoid();
+                            }
+                            let (r, z) = rz.split_at(k);
+                            carried.copy_from_slice(s);
+                            for j in 0..k {
+                                s[j] = (s_a[j] + r[j] * s[j]).tanh();
+                            }
+                            for j in 0..k {
+                                y[j] = s[j] + z[j] * (h[j] - s[j]);
+                            }
+                        }
+                    },
+                );
+            }
+        });
+        f.give(panels);
+        if f.recording {
+            f.save(0, gates);
+            f.save(1, carried);
+        } else {
+            f.give(gates);
+            f.give(carried);
+        }
+    }
+    fn backward(&self, back: &mut Backward<'_, N>, dy: &mut Block<N>) {
+        let ([n, steps, _], k) = ([0, 1, 2].map(|axis| back.shape(0)[axis]), back.shape(1)[1]);
+        let (work, y, h, gates, carried) = (back.work, back.y(), back.x(1), back.saved(0), back.saved(1));
+        let lists = Lists::split(back.codes(self.lists), n);
+        let mut panels = back.take(N::room(3 * k, k));
+        N::pack(work.threads, View::new(back.x(2), 3 * k, k), &mut panels);
+        let u = N::packed(&panels, 3 * k, k);
+        let (mut da, mut db, mut dh) = (back.take(gates.len()), back.take(gates.len()), back.take(h.len()));
+        let first = back.wants(1);
+        work.count(n * (steps - usize::from(!first)) * 3 * k * k);
+        let dy: &[N] = dy;
+        let widths = [3 * steps * k, 3 * steps * k, k];
+        parallel::apart(work.threads, [&mut da, &mut db, &mut dh], widths, |at, [da, db, dh]| {
+            dh.fill(N::zero());
+            let rows = dh.len() / k;
+            for t in (0..steps).rev() {
+                isa::run(
+                    #[inline(always)]
+                    || {
+                        for (i, dh) in dh.chunks_exact_mut(k).enumerate() {
+                            let place = (at + i) * steps + t;
+                            let h = if t == 0 { &h[(at + i) * k..][..k] } else { &y[(place - 1) * k..][..k] };
+                            let (dy, carried) = (&dy[place * k..][..k], &carried[place * k..][..k]);
+                            let [r, z, s] = thirds(&gates[place * 3 * k..][..3 * k], k);
+                            let own = (i * steps + t) * 3 * k;
+                            let [ar, az, an] = thirds_mut(&mut da[own..][..3 * k], k);
+                            for j in 0..k {
+                                let d = dh[j] + dy[j];
+                                let ds = d * (N::one() - z[j]) * (N::one() - s[j] * s[j]);
+                                ar[j] = ds * carried[j] * (r[j] * (N::one() - r[j]));
+                                az[j] = d * (h[j] - s[j]) * (z[j] * (N::one() - z[j]));
+                                an[j] = ds;
+                                dh[j] = d * z[j];
+                            }
+                            let (db, an) = (&mut db[own..][..3 * k], &*an);
+                            db[..k].copy_from_slice(ar);
+                            db[k..2 * k].copy_from_slice(az);
+                            for (db, (&an, &r)) in db[2 * k..].iter_mut().zip(an.iter().zip(r)) {
+                                *db = an * r;
+                            }
+                        }
+                    },
+                );
+                if t > 0 || first {
+                    let data = &db[3 * t * k..];
+                    let a = Gather {
+                        data,
+                        rows: &lists.gates[..rows],
+                        segments: lists.zero,
+                        len: 3 * k,
+                        step: 1,
+                    };
+                    let finish = Finish { beta: N::one(), bias: None, relu: false };
+                    N::gather(a, Columns::Packed(u), dh, &lists.h[..rows], finish);
+                }
+            }
+        });
+        if let Some(slot) = back.grad(1) {
+            slot.add(&dh);
+        }
+        back.give(dh);
+        back.give(panels);
+        if self.bias {
+            sums::columns(back, 3, &db, 3 * k);
+        }
+        if back.wants(2) {
+            let mut states = back.take(y.len());
+            let sequences = states.chunks_exact_mut(steps * k).zip(y.chunks_exact(steps * k));
+            for ((states, y), h) in sequences.zip(h.chunks_exact(k)) {
+                states[..k].copy_from_slice(h);
+                states[k..].copy_from_slice(&y[..(steps - 1) * k]);
+            }
+            if let Some(du) = back.grad(2) {
+                let beta = du.beta();
+                let (db, states) = (View::new(&db, n * steps, 3 * k), View::new(&states, n * steps, k));
+                work.product(N::one(), db.t(), states, beta, ViewMut::new(du.grad, 3 * k, k));
+            }
+            back.give(states);
+        }
+        back.give(db);
+        back.pass(0, &mut da);
+        back.give(da);
+    }
+}
+
+#[inline(always)]
+fn halves<N>(x: &[N], at: usize) -> [&[N]; 2] {
+    x.split_at(at).into()
+}
+#[inline(always)]
+fn halves_mut<N>(x: &mut [N], at: usize) -> [&mut [N]; 2] {
+    x.split_at_mut(at).into()
+}
+#[inline(always)]
+fn thirds<N>(x: &[N], k: usize) -> [&[N]; 3] {
+    [&x[..k], &x[k..2 * k], &x[2 * k..]]
+}
+#[inline(always)]
+fn thirds_mut<N>(x: &mut [N], k: usize) -> [&mut [N]; 3] {
+    let (r, rest) = x.split_at_mut(k);
+    let (z, s) = rest.split_at_mut(k);
+    [r, z, s]
+}
+
 impl<N: Number> Tape<'_, N> {
-    /// The next state `[n, k]` of a gated recurrent unit, from `x [n, in]`, the state `h [n, k]`, weights `w [3k, in]` and `u [3k, k]`
-    /// and biases `[3k]` of both; gates in PyTorch's order r, z, n:
+    /// The states `[n, steps, k]` of a gated recurrent unit along sequences `x [n, steps, in]`, from the state `h [n, k]`, weights
+    /// `w [3k, in]` and `u [3k, k]` and biases `[3k]` of both; gates in PyTorch's order r, z, n:
     /// ```text
     /// r = σ(w_r x + b_r + u_r h + c_r)    z = σ(w_z x + b_z + u_z h + c_z)
     /// s = tanh(w_n x + b_n + r∘(u_n h + c_n))    h′ = (1 − z)∘s + z∘h
@@ -120,10 +233,27 @@ impl<N: Number> Tape<'_, N> {
     /// # Panics
     /// When the shapes do not fit.
     #[track_caller]
-    pub fn gru_cell(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
+    pub fn gru(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
         let a = self.dense(x, w[0], biases.map(|b| b[0]), Activation::Identity);
-        let b = self.dense(h, w[1], biases.map(|b| b[1]), Activation::Identity);
-        self.apply(Gru, &[a, b, h])
+        let op = Gru { bias: biases.is_some(), lists: Codes::default() };
+        match biases {
+            Some([_, c]) => self.apply(op, &[a, h, w[1], c]),
+            None => self.apply(op, &[a, h, w[1]]),
+        }
+    }
+    /// One step of [`Tape::gru`]: the next state `[n, k]`, from `x [n, in]`.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn gru_cell(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
+        let (shape, state) = (self.shape(x), self.shape(h));
+        if shape.len() != 2 || state.len() != 2 {
+            misfit("gru_cell", shape, state, "an input [n, in] and a state [n, k]");
+        }
+        let x = self.reshape(x, [shape[0], 1, shape[1]]);
+        let y = self.gru(x, h, w, biases);
+        self.reshape(y, state)
     }
 }
 
@@ -138,5 +268,9 @@ mod tests {
             let h = t.gru_cell(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]]));
             t.gru_cell(x[0], h, [x[2], x[3]], Some([x[4], x[5]]))
         });
+        check!([[2, 5, 3], [2, 3], [9, 3], [9, 3], [9], [9]], |t, x| {
+            t.gru(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]]))
+        });
+        check!([[9, 3, 2], [9, 1], [3, 2], [3, 1]], |t, x| t.gru(x[0], x[1], [x[2], x[3]], None));
     }
 }

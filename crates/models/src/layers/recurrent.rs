@@ -12,7 +12,7 @@ use crate::onnx::{Attribute, Edge, Export, Exporter};
 /// Which cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// A gated recurrent unit: see [`Tape::gru_cell`](thalweg_autodiff::Tape::gru_cell).
+    /// A gated recurrent unit: see [`Tape::gru`](thalweg_autodiff::Tape::gru).
     Gru,
     /// A long short-term memory: see [`Tape::lstm_cell`](thalweg_autodiff::Tape::lstm_cell).
     Lstm,
@@ -81,15 +81,22 @@ impl Layer for Recurrent {
                 [h, if c.is_empty() { h } else { tape.constant(c, [n, self.width]) }]
             }
         };
+        if self.cell == Cell::Gru {
+            let states = tape.gru(x, h, w, biases);
+            if let Some(numbers) = &mut carried {
+                let sequences = tape.value(states).chunks_exact(steps * self.width);
+                for (to, states) in numbers.chunks_exact_mut(self.width).zip(sequences) {
+                    to.copy_from_slice(&states[(steps - 1) * self.width..]);
+                }
+            }
+            return states;
+        }
         // Place 0 holds the states that were joined before.
         let mut states = [h; JOINED];
         let mut waiting = 0;
         for step in 0..steps {
             let x = tape.select(x, 1, step);
-            match self.cell {
-                Cell::Gru => h = tape.gru_cell(x, h, w, biases),
-                Cell::Lstm => [h, c] = tape.lstm_cell(x, [h, c], w, biases),
-            }
+            [h, c] = tape.lstm_cell(x, [h, c], w, biases);
             states[waiting] = tape.reshape(h, [n, 1, self.width]);
             waiting += 1;
             if waiting == JOINED {
@@ -100,9 +107,7 @@ impl Layer for Recurrent {
         if let Some(numbers) = &mut carried {
             let (to_h, to_c) = numbers.split_at_mut(n * self.width);
             to_h.copy_from_slice(tape.value(h));
-            if !to_c.is_empty() {
-                to_c.copy_from_slice(tape.value(c));
-            }
+            to_c.copy_from_slice(tape.value(c));
         }
         join(tape, &states[..waiting])
     }
