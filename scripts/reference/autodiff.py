@@ -209,5 +209,7 @@ case("lstm_cell", lambda x, h, c, w, u, b, d: torch.cat(torch.lstm_cell(x, [h, c
 
 sequences = [normal(3, 5, 4), normal(3, 2), normal(6, 4), normal(6, 2), normal(6), normal(6)]
 case("gru", lambda x, h, *w: torch.gru(x, h[None], w, True, 1, 0.0, False, False, True)[0], sequences)
+sequences = [normal(3, 5, 4), normal(3, 2), normal(3, 2), normal(8, 4), normal(8, 2), normal(8), normal(8)]
+case("lstm", lambda x, h, c, *w: torch.lstm(x, [h[None], c[None]], w, True, 1, 0.0, False, False, True)[0], sequences)
 
 finish(__doc__, {"crates/autodiff/tests/data/ops.json": {"made_by": MADE_BY, "cases": cases}}, 1e-12)

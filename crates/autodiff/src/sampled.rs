@@ -533,6 +533,12 @@ const TABLE: &[Entry] = &[
             t.gru_cell(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]]))
         });
     }),
+    ("lstm", |d| {
+        let (n, steps, i, k) = (d.rows(), d.rows().min(4), d.size(), d.size());
+        check!([[n, steps, i], [n, k], [n, k], [4 * k, i], [4 * k, k], [4 * k], [4 * k]], |t, x| {
+            t.lstm(x[0], [x[1], x[2]], [x[3], x[4]], Some([x[5], x[6]]))
+        });
+    }),
     ("lstm_cell", |d| {
         let (n, i, k) = (d.rows(), d.size(), d.size());
         check!([[n, i], [n, k], [n, k], [4 * k, i], [4 * k, k], [4 * k], [4 * k]], |t, x| {

@@ -146,6 +146,10 @@ fn call<N: Number>(op: &str, t: &mut Tape<'_, N>, x: &[Var], s: &Settings<'_>) -
         "attention" => t.attention(x[0], x[1], x[2], s.truth("causal"), None),
         "gru" => t.gru(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]])),
         "gru_cell" => t.gru_cell(x[0], x[1], [x[2], x[3]], Some([x[4], x[5]])),
+        "lstm" => {
+            let both = t.lstm(x[0], [x[1], x[2]], [x[3], x[4]], Some([x[5], x[6]]));
+            t.select(both, 0, 0)
+        }
         "lstm_cell" => {
             let state = t.lstm_cell(x[0], [x[1], x[2]], [x[3], x[4]], Some([x[5], x[6]]));
             t.concat(&state, 1)

@@ -1,13 +1,14 @@
 //! `gru`: a gated recurrent unit along sequences.
 
-use thalweg_core::gemm::{Finish, Gather};
+use thalweg_core::gemm::Finish;
 use thalweg_core::isa;
 
-use crate::number::{Columns, View, ViewMut};
+use super::recurrence::{Lists, Sizes, weights};
+use crate::number::{Columns, View};
 use crate::op::{Backward, Codes, Forward, Inputs, Op};
 use crate::pool::Block;
 use crate::shape::{Shape, misfit};
-use crate::{Activation, Number, Tape, Var, parallel, sums};
+use crate::{Activation, Number, Tape, Var, parallel};
 
 /// `a [n, steps, 3k], h₀ [n, k], u [3k, k], c [3k] → y [n, steps, k]`, thirds r, z, n; at each step, from the state h = y before it:
 /// ```text
@@ -21,21 +22,8 @@ use crate::{Activation, Number, Tape, Var, parallel, sums};
 #[derive(Clone, Copy, Debug, Default)]
 struct Gru {
     bias: bool,
+    sizes: Sizes,
     lists: Codes,
-}
-
-/// Where rows start: of the states y of a step, of its gates, of the first states; and the place 0.
-struct Lists<'a> {
-    y: &'a [u32],
-    gates: &'a [u32],
-    h: &'a [u32],
-    zero: &'a [u32],
-}
-
-impl<'a> Lists<'a> {
-    fn split(codes: &'a [u32], n: usize) -> Self {
-        Self { y: &codes[..n], gates: &codes[n..2 * n], h: &codes[2 * n..3 * n], zero: &codes[3 * n..] }
-    }
 }
 
 impl<N: Number> Op<N> for Gru {
@@ -56,29 +44,25 @@ impl<N: Number> Op<N> for Gru {
         [a[0], a[1], h[1]].into()
     }
     fn forward(&mut self, f: &mut Forward<'_, N>, y: &mut [N]) {
-        let ([n, steps, _], k) = ([0, 1, 2].map(|axis| f.shape(0)[axis]), f.shape(1)[1]);
-        self.lists = f.new_codes(3 * n + 1);
-        let lists = f.codes_mut(self.lists);
-        for i in 0..n {
-            lists[i] = (i * steps * k) as u32;
-            lists[n + i] = (i * steps * 3 * k) as u32;
-            lists[2 * n + i] = (i * k) as u32;
-        }
+        let [n, k] = [0, 1].map(|axis| f.shape(1)[axis]);
+        let steps = f.shape(0)[1];
+        self.sizes = Sizes { n, steps, k, gates: 3 };
+        self.lists = Lists::write(f, self.sizes);
         let (mut panels, mut gates, mut carried) =
             (f.take(N::room(k, 3 * k)), f.take(3 * y.len()), f.take(y.len()));
         N::pack(f.work.threads, View::new(f.x(2), 3 * k, k).t(), &mut panels);
         f.work.count(n * steps * 3 * k * k);
         let (a, h, bias) = (f.x(0), f.x(1), self.bias.then(|| f.x(3)));
-        let (lists, u) = (Lists::split(f.codes(self.lists), n), N::packed(&panels, k, 3 * k));
+        let (lists, u) = (Lists::read(f.codes(self.lists), n), N::packed(&panels, k, 3 * k));
         let widths = [steps * k, 3 * steps * k, steps * k];
         parallel::apart(f.work.threads, [y, &mut gates, &mut carried], widths, |at, [y, gates, carried]| {
             let rows = y.len() / (steps * k);
             for t in 0..steps {
                 let (data, starts) = match t.checked_sub(1) {
-                    None => (&h[at * k..], lists.h),
-                    Some(before) => (&y[before * k..], lists.y),
+                    None => (&h[at * k..], lists.first),
+                    Some(before) => (&y[before * k..], lists.states),
                 };
-                let state = Gather { data, rows: &starts[..rows], segments: lists.zero, len: k, step: 1 };
+                let state = lists.rows(data, &starts[..rows], k);
                 let finish = Finish { beta: N::zero(), bias, relu: false };
                 N::gather(state, Columns::Packed(u), &mut gates[3 * t * k..], &lists.gates[..rows], finish);
                 isa::run(
@@ -118,9 +102,9 @@ impl<N: Number> Op<N> for Gru {
         }
     }
     fn backward(&self, back: &mut Backward<'_, N>, dy: &mut Block<N>) {
-        let ([n, steps, _], k) = ([0, 1, 2].map(|axis| back.shape(0)[axis]), back.shape(1)[1]);
+        let Sizes { n, steps, k, .. } = self.sizes;
         let (work, y, h, gates, carried) = (back.work, back.y(), back.x(1), back.saved(0), back.saved(1));
-        let lists = Lists::split(back.codes(self.lists), n);
+        let lists = Lists::read(back.codes(self.lists), n);
         let mut panels = back.take(N::room(3 * k, k));
         N::pack(work.threads, View::new(back.x(2), 3 * k, k), &mut panels);
         let u = N::packed(&panels, 3 * k, k);
@@ -161,16 +145,9 @@ impl<N: Number> Op<N> for Gru {
                     },
                 );
                 if t > 0 || first {
-                    let data = &db[3 * t * k..];
-                    let a = Gather {
-                        data,
-                        rows: &lists.gates[..rows],
-                        segments: lists.zero,
-                        len: 3 * k,
-                        step: 1,
-                    };
+                    let a = lists.rows(&db[3 * t * k..], &lists.gates[..rows], 3 * k);
                     let finish = Finish { beta: N::one(), bias: None, relu: false };
-                    N::gather(a, Columns::Packed(u), dh, &lists.h[..rows], finish);
+                    N::gather(a, Columns::Packed(u), dh, &lists.first[..rows], finish);
                 }
             }
         });
@@ -179,23 +156,7 @@ impl<N: Number> Op<N> for Gru {
         }
         back.give(dh);
         back.give(panels);
-        if self.bias {
-            sums::columns(back, 3, &db, 3 * k);
-        }
-        if back.wants(2) {
-            let mut states = back.take(y.len());
-            let sequences = states.chunks_exact_mut(steps * k).zip(y.chunks_exact(steps * k));
-            for ((states, y), h) in sequences.zip(h.chunks_exact(k)) {
-                states[..k].copy_from_slice(h);
-                states[k..].copy_from_slice(&y[..(steps - 1) * k]);
-            }
-            if let Some(du) = back.grad(2) {
-                let beta = du.beta();
-                let (db, states) = (View::new(&db, n * steps, 3 * k), View::new(&states, n * steps, k));
-                work.product(N::one(), db.t(), states, beta, ViewMut::new(du.grad, 3 * k, k));
-            }
-            back.give(states);
-        }
+        weights(back, 2, (h, y), &db, self.sizes);
         back.give(db);
         back.pass(0, &mut da);
         back.give(da);
@@ -235,7 +196,7 @@ impl<N: Number> Tape<'_, N> {
     #[track_caller]
     pub fn gru(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
         let a = self.dense(x, w[0], biases.map(|b| b[0]), Activation::Identity);
-        let op = Gru { bias: biases.is_some(), lists: Codes::default() };
+        let op = Gru { bias: biases.is_some(), ..Gru::default() };
         match biases {
             Some([_, c]) => self.apply(op, &[a, h, w[1], c]),
             None => self.apply(op, &[a, h, w[1]]),

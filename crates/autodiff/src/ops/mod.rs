@@ -41,6 +41,7 @@ pub mod permute;
 pub mod poisson;
 pub mod pool2d;
 pub mod quantile;
+mod recurrence;
 pub mod relu;
 pub mod reshape;
 pub mod rms_norm;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_autodiff::{Number, Shape, Tape, Var};
+use thalweg_autodiff::{Number, Shape, Var};
 use thalweg_core::Kind;
 use thalweg_core::hyper::{Hyper, Range};
 
@@ -14,7 +14,7 @@ use crate::onnx::{Attribute, Edge, Export, Exporter};
 pub enum Cell {
     /// A gated recurrent unit: see [`Tape::gru`](thalweg_autodiff::Tape::gru).
     Gru,
-    /// A long short-term memory: see [`Tape::lstm_cell`](thalweg_autodiff::Tape::lstm_cell).
+    /// A long short-term memory: see [`Tape::lstm`](thalweg_autodiff::Tape::lstm).
     Lstm,
 }
 
@@ -72,7 +72,7 @@ impl Layer for Recurrent {
         let w = self.weights.map(|place| tape.param_at(place.index()));
         let biases = Some(self.biases.map(|place| tape.param_at(place.index())));
         let mut carried = run.states.as_mut().map(|states| states.next(n * self.state()));
-        let [mut h, mut c] = match carried.as_deref() {
+        let [h, c] = match carried.as_deref() {
             None => [tape.full(N::zero(), [n, self.width]); 2],
             // For a GRU the second half is empty.
             Some(numbers) => {
@@ -81,35 +81,23 @@ impl Layer for Recurrent {
                 [h, if c.is_empty() { h } else { tape.constant(c, [n, self.width]) }]
             }
         };
-        if self.cell == Cell::Gru {
-            let states = tape.gru(x, h, w, biases);
-            if let Some(numbers) = &mut carried {
-                let sequences = tape.value(states).chunks_exact(steps * self.width);
+        let (states, cells) = match self.cell {
+            Cell::Gru => (tape.gru(x, h, w, biases), None),
+            Cell::Lstm => {
+                let both = tape.lstm(x, [h, c], w, biases);
+                (tape.select(both, 0, 0), Some(tape.select(both, 0, 1)))
+            }
+        };
+        if let Some(numbers) = &mut carried {
+            for (numbers, states) in numbers.chunks_exact_mut(n * self.width).zip([Some(states), cells]) {
+                let sequences =
+                    states.map_or(&[][..], |states| tape.value(states)).chunks_exact(steps * self.width);
                 for (to, states) in numbers.chunks_exact_mut(self.width).zip(sequences) {
                     to.copy_from_slice(&states[(steps - 1) * self.width..]);
                 }
             }
-            return states;
         }
-        // Place 0 holds the states that were joined before.
-        let mut states = [h; JOINED];
-        let mut waiting = 0;
-        for step in 0..steps {
-            let x = tape.select(x, 1, step);
-            [h, c] = tape.lstm_cell(x, [h, c], w, biases);
-            states[waiting] = tape.reshape(h, [n, 1, self.width]);
-            waiting += 1;
-            if waiting == JOINED {
-                states[0] = join(tape, &states);
-                waiting = 1;
-            }
-        }
-        if let Some(numbers) = &mut carried {
-            let (to_h, to_c) = numbers.split_at_mut(n * self.width);
-            to_h.copy_from_slice(tape.value(h));
-            to_c.copy_from_slice(tape.value(c));
-        }
-        join(tape, &states[..waiting])
+        states
     }
 }
 
@@ -144,13 +132,6 @@ impl Export for Recurrent {
         let y = to.graph.squeeze(&y, 1);
         to.graph.transpose(&y, &[1, 0, 2])
     }
-}
-
-/// So many states are joined at once, without memory of their own.
-const JOINED: usize = 64;
-
-fn join<N: Number>(tape: &mut Tape<'_, N>, states: &[Var]) -> Var {
-    if let [one] = states { *one } else { tape.concat(states, 1) }
 }
 
 impl fmt::Display for Recurrent {
