@@ -15,6 +15,7 @@ use crate::format::View;
 use crate::guard::{Guard, Wishes};
 use crate::method::{After, Before, Decay, Done, Method, Part, Step};
 use crate::norm::norm;
+use crate::oracles::{Frozen, Masked};
 use crate::plan::{Plan, Setup};
 use crate::rules::Build;
 use crate::schedule::{Horizon, Schedule};
@@ -626,95 +627,6 @@ impl<F: Build> Chain<F> {
         for late in &mut self.late {
             late.visit_state(&tensors, &mut named);
         }
-    }
-}
-
-/// Answers in which masked coordinates have no gradient.
-struct Masked<'a, F: Float> {
-    oracle: &'a mut dyn Oracle<F>,
-    places: &'a [usize],
-}
-
-impl<F: Float> Masked<'_, F> {
-    fn zero<T>(&self, grads: &mut Grads<F>, answer: T) -> T {
-        self.places.iter().for_each(|&i| grads.flat_mut()[i] = F::zero());
-        answer
-    }
-}
-
-impl<F: Float> Oracle<F> for Masked<'_, F> {
-    fn loss(&mut self, theta: &Params<F>) -> Total {
-        self.oracle.loss(theta)
-    }
-    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
-        let answer = self.oracle.gradient(theta, grads);
-        self.zero(grads, answer)
-    }
-    fn rows(&self) -> Option<Vec<usize>> {
-        self.oracle.rows()
-    }
-    fn count(&self) -> Option<usize> {
-        self.oracle.count()
-    }
-    fn row_gradient(&mut self, row: usize, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
-        let answer = self.oracle.row_gradient(row, theta, grads);
-        self.zero(grads, answer)
-    }
-    fn full_gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
-        let answer = self.oracle.full_gradient(theta, grads);
-        self.zero(grads, answer)
-    }
-    fn hessian_vector(&mut self, theta: &Params<F>, v: &Params<F>, out: &mut Grads<F>) -> Option<Total> {
-        let answer = self.oracle.hessian_vector(theta, v, out);
-        self.zero(out, answer)
-    }
-}
-
-/// Answers at points whose frozen numbers are θ's: rules that evaluate elsewhere know only what is trained.
-struct Frozen<'a, F: Float> {
-    oracle: &'a mut dyn Oracle<F>,
-    layout: &'a Arc<Layout>,
-    numbers: &'a [F],
-    room: Option<Params<F>>,
-}
-
-impl<F: Float> Frozen<'_, F> {
-    /// The point, whole.
-    fn at(&mut self, theta: &Params<F>) -> (&Params<F>, &mut dyn Oracle<F>) {
-        let room = self.room.get_or_insert_with(|| Params::zeros(self.layout));
-        let (trained, frozen) = room.flat_mut().split_at_mut(self.layout.trained_len());
-        trained.copy_from_slice(&theta.flat()[..trained.len()]);
-        frozen.copy_from_slice(self.numbers);
-        (room, &mut *self.oracle)
-    }
-}
-
-impl<F: Float> Oracle<F> for Frozen<'_, F> {
-    fn loss(&mut self, theta: &Params<F>) -> Total {
-        let (theta, oracle) = self.at(theta);
-        oracle.loss(theta)
-    }
-    fn gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Total {
-        let (theta, oracle) = self.at(theta);
-        oracle.gradient(theta, grads)
-    }
-    fn rows(&self) -> Option<Vec<usize>> {
-        self.oracle.rows()
-    }
-    fn count(&self) -> Option<usize> {
-        self.oracle.count()
-    }
-    fn row_gradient(&mut self, row: usize, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
-        let (theta, oracle) = self.at(theta);
-        oracle.row_gradient(row, theta, grads)
-    }
-    fn full_gradient(&mut self, theta: &Params<F>, grads: &mut Grads<F>) -> Option<Total> {
-        let (theta, oracle) = self.at(theta);
-        oracle.full_gradient(theta, grads)
-    }
-    fn hessian_vector(&mut self, theta: &Params<F>, v: &Params<F>, out: &mut Grads<F>) -> Option<Total> {
-        let (theta, oracle) = self.at(theta);
-        oracle.hessian_vector(theta, v, out)
     }
 }
 

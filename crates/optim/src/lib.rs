@@ -39,6 +39,7 @@ mod kept;
 mod method;
 mod mixed;
 mod norm;
+mod oracles;
 mod plan;
 mod row_norm;
 mod rows;
