@@ -390,7 +390,7 @@ pub struct Inspect {
 /// Show what a table or a set of images holds
 #[derive(Debug, Args)]
 pub struct Data {
-    /// The table or the images, as for fit
+    /// The table, the images or the text, as for fit
     pub data: PathBuf,
     /// One JSON document on stdout
     #[arg(long)]

@@ -108,6 +108,13 @@ impl Text {
         self.unit
     }
 
+    /// How often each symbol occurs: Unicode scalar values, or bytes.
+    pub fn counts(&self) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        self.symbols.iter().for_each(|&symbol| *counts.entry(symbol).or_insert(0) += 1);
+        counts
+    }
+
     /// Cuts the text: the first part trains, then comes what validates, the end tests.
     ///
     /// Sizes as [`Split::new`](crate::Split::new) has them: `test` of all symbols, rounded to the nearest (half up), at least 1;

@@ -1,10 +1,12 @@
-//! `thalweg data`: what a table or a set of images holds.
+//! `thalweg data`: what a table, a set of images or a text holds.
 
 use std::io::Write;
 
 use serde_json::json;
-use thalweg_data::{ColumnSummary, Content, ImageEncoder, Images, Pixels};
+use thalweg_data::text::{Text, Unit};
+use thalweg_data::{ColumnSummary, Content, ImageEncoder, Images, Note, Pixels};
 use thalweg_train::source::{self, Source, Targets};
+use thalweg_train::text::is_text;
 
 use crate::args;
 use crate::failure::Failure;
@@ -15,8 +17,19 @@ use crate::show::{self, Align, count, number};
 pub fn run(args: &args::Data) -> Result<(), Failure> {
     let read = settings::read_options(&args.reading, vec![])?;
     let images = settings::image_options(&args.reading)?;
-    let (source, notes) =
-        source::read(&args.data, Targets::IfThere, &read, &images, None).map_err(settings::failure)?;
+    let read = source::read(&args.data, Targets::IfThere, &read, &images, None).map_err(settings::failure);
+    // A text makes no table, or one of a single column.
+    let columns = read.as_ref().map_or(0, |(source, _)| match source {
+        Source::Table(table) => table.columns().len(),
+        Source::Images(_) => usize::MAX,
+    });
+    if columns < 2
+        && is_text(&args.data)
+        && let Ok((text, notes)) = Text::read(&args.data)
+    {
+        return letters(args, &text, &notes);
+    }
+    let (source, notes) = read?;
     let table = match source {
         Source::Table(table) => table,
         Source::Images(images) => return pictures(args, &images, &notes),
@@ -54,6 +67,44 @@ pub fn run(args: &args::Data) -> Result<(), Failure> {
             )?;
         }
     }
+    Ok(())
+}
+
+/// What a text holds: how many characters, in how many lines, which most often.
+fn letters(args: &args::Data, text: &Text, notes: &[Note]) -> Result<(), Failure> {
+    const SHOWN: usize = 10;
+    let counts = text.counts();
+    let lines = counts.get(&u32::from('\n')).copied().unwrap_or(0).max(1);
+    let units = if text.unit() == Unit::Character { "characters" } else { "bytes" };
+    let name = |symbol: u32| match (text.unit(), char::from_u32(symbol)) {
+        (Unit::Character, Some(' ')) => "space".into(),
+        (Unit::Character, Some(c)) => c.escape_debug().to_string(),
+        _ => format!("0x{symbol:02x}"),
+    };
+    let mut often: Vec<(u32, usize)> = counts.iter().map(|(&symbol, &n)| (symbol, n)).collect();
+    often.sort_by_key(|&(symbol, n)| (std::cmp::Reverse(n), symbol));
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let symbols: Vec<_> =
+            often.iter().map(|&(symbol, n)| json!({ "symbol": name(symbol), "count": n })).collect();
+        let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        let document = json!({ units: text.len(), "lines": lines, "symbols": symbols, "notes": notes });
+        serde_json::to_writer(&mut out, &document)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    notes.iter().for_each(|note| show::note(&note.to_string()));
+    let data = args.data.display();
+    let (all, distinct) = (count(text.len() as u64), show::counted(counts.len() as u64, "kind"));
+    writeln!(
+        out,
+        "{data}: a text of {all} {units} in {}, {distinct} of {units}\n",
+        show::counted(lines as u64, "line")
+    )?;
+    let share = |n: usize| format!("{:.1}%", 100.0 * n as f64 / text.len() as f64);
+    let mut rows = vec![["most often", "times", "of all"].map(String::from).to_vec()];
+    rows.extend(often.iter().take(SHOWN).map(|&(symbol, n)| vec![name(symbol), count(n as u64), share(n)]));
+    write!(out, "{}", show::table(&rows, &[Align::Left, Align::Right, Align::Right]))?;
     Ok(())
 }
 

@@ -211,6 +211,28 @@ fn schedules_are_drawn() {
     }
 }
 
+/// A text without columns is told as one, whatever its sentences have of commas; a table in a .txt stays a table.
+#[test]
+fn data_tells_what_a_text_holds() {
+    let scene = Scene::new();
+    scene.write("book.txt", "One day, two.\nTwo, three, four\nand the rest.\n");
+    let out = scene.ok("data book.txt").out;
+    assert!(
+        out.starts_with("book.txt: a text of 45 characters in 3 lines, 19 kinds of characters\n"),
+        "{out}"
+    );
+    assert!(out.contains("most often") && out.contains("space") && out.contains("\\n"), "{out}");
+    let document = scene.json("data book.txt --json");
+    assert!(document["characters"] == 45 && document["lines"] == 3, "{document}");
+    let symbols = document["symbols"].as_array().unwrap();
+    for (symbol, count) in [("space", 6), ("t", 4), ("\\n", 3)] {
+        assert!(symbols.iter().any(|s| s["symbol"] == symbol && s["count"] == count), "{symbol}: {document}");
+    }
+    scene.write("table.txt", "a,b\n1,2\n3,4\n");
+    assert!(scene.ok("data table.txt").out.starts_with("table.txt: 2 rows, 2 columns"));
+    scene.refuses("data missing.txt", 1, &["cannot read missing.txt"]);
+}
+
 #[test]
 fn data_says_what_a_table_holds() {
     let scene = Scene::new();
