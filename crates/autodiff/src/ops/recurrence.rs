@@ -27,7 +27,15 @@ pub(super) struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     /// Leaves them on the tape.
+    ///
+    /// # Panics
+    /// When there are 2³² gates or more.
     pub fn write<N: Number>(f: &mut Forward<'_, N>, Sizes { n, steps, k, gates }: Sizes) -> Codes {
+        let all = n.saturating_mul(steps).saturating_mul(gates * k);
+        assert!(
+            u32::try_from(all).is_ok(),
+            "{n} sequences of {steps} steps have {all} gates: 2³² are too many"
+        );
         let codes = f.new_codes(3 * n + 1);
         let lists = f.codes_mut(codes);
         for i in 0..n {
