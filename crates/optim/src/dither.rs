@@ -4,7 +4,8 @@
 //! do, but what is rounded again at every step, as a rule's memory is, then walks at random. Here u goes through an additive recurrence,
 //! u = u₀(seed, buffer) + step·α + place·β mod 1 with badly approximable α and β (Weyl 1916; Roberts 2018, "The unreasonable effectiveness of
 //! quasirandom sequences"): uniform over seeds, hence unbiased, and spread so evenly over steps and over neighbouring numbers that errors
-//! cancel soon. For the second moment of Adam (β₂ = 0.999) that leaves 0.17 of relative noise where independent draws leave 0.21.
+//! cancel soon. For the second moment of Adam (β₂ = 0.999) that leaves 0.17 of relative noise
+//! where independent draws leave 0.21 (`scripts/reference/dither.py`).
 
 /// Buffers that are rounded with dither of their own: the parameters and up to four slots of memory.
 pub(crate) const BUFFERS: usize = 5;
