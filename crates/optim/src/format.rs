@@ -234,36 +234,29 @@ pub(crate) fn encode_block8<F: Float>(
         // The bits that are cut off, and what is added before.
         const CUT: u32 = 20;
         let dice = |u: u32| (u >> (32 - CUT)) as i32;
-        let exponent =
-            if unit > 0.0 { unit.to_bits() as i32 - f32::to_bits(1.0) as i32 } else { i32::MAX / 2 };
         match sign {
             Sign::Signed => {
-                let base = exponent + SIGNED as i32;
-                let low = inverse * ((1 << CUT) as f32 / f32::from_bits((1 << CUT) + SIGNED));
+                let lowest = f32::from_bits((1 << CUT) + SIGNED);
                 each(from, codes, dither, |x, u| {
-                    let (x, dice) = (x.to_f32(), dice(u));
-                    let size = x.abs();
-                    let up = (size.to_bits() as i32 + (dice - base)) >> CUT;
-                    // Below the lowest code: that one or 0, in proportion. (Above it, `up` is at least 1 too.)
-                    let low = if (dice as f32) < size * low { 1 } else { 0 };
-                    let code = if up < low { low } else { up };
+                    let (y, dice) = (x.to_f32() * inverse, dice(u));
+                    let size = y.abs();
+                    let up = (size.to_bits() as i32 + (dice - SIGNED as i32)) >> CUT;
+                    // Below the lowest code: that one or 0, in proportion.
+                    let low = if (dice as f32) < size * ((1 << CUT) as f32 / lowest) { 1 } else { 0 };
+                    let code = if size < lowest { low } else { up };
                     let code = if code < 127 { code } else { 127 };
-                    (code as u32 | (x.to_bits() >> 31) << 7) as u8
+                    (code as u32 | (y.to_bits() >> 31) << 7) as u8
                 });
             }
-            Sign::NonNegative => {
-                let base = exponent + POSITIVE as i32;
-                let positive = i32::from(unit > 0.0);
-                each(from, codes, dither, |x, u| {
-                    // −0 is 0.
-                    let bits = x.to_f32().abs().to_bits() as i32;
-                    let up = (bits + (dice(u) - base)) >> CUT;
-                    // Nothing positive becomes 0.
-                    let lowest = if bits < positive { bits } else { positive };
-                    let code = (if up < lowest { lowest } else { up }) as u32;
-                    (if code < 255 { code } else { 255 }) as u8
-                });
-            }
+            Sign::NonNegative => each(from, codes, dither, |x, u| {
+                // −0 is 0.
+                let bits = (x.to_f32().abs() * inverse).to_bits() as i32;
+                let up = (bits + (dice(u) - POSITIVE as i32)) >> CUT;
+                // Nothing positive becomes 0.
+                let lowest = if bits < 1 { bits } else { 1 };
+                let code = (if up < lowest { lowest } else { up }) as u32;
+                (if code < 255 { code } else { 255 }) as u8
+            }),
         }
     }
 }

@@ -501,6 +501,30 @@ fn stochastic_rounding_is_unbiased() {
     assert!((mean - expected).abs() <= bound, "{mean:e} is not {expected:e} ± {bound:e}");
 }
 
+/// However small a block is, its zeros stay zeros, and a number just below the lowest signed code keeps its mean: five deviations of it.
+#[test]
+fn small_blocks_keep_their_zeros_and_means() {
+    fn go<const SIGNED: bool>() {
+        for top in [1.5f32, 1e-30, 1e-36] {
+            let small = top * 0.7 * libm::ldexp(1.125, -15) as f32;
+            let mut x = [0.0; BLOCK8];
+            x[0] = top;
+            x[100..].fill(small);
+            let (mut kept, mut sum, draws) = (Through::new(BLOCK8), 0.0, 2000);
+            for seed in 0..draws {
+                kept.write::<SIGNED>(&x, Format::Block8, seed);
+                let back = kept.read::<SIGNED>(Format::Block8);
+                assert!(back[1..100].iter().all(|&y| y == 0.0), "{top:e}");
+                sum += back[100..].iter().map(|&y| f64::from(y)).sum::<f64>();
+            }
+            let mean = sum / (draws as f64 * (BLOCK8 - 100) as f64 * f64::from(small));
+            assert!((mean - 1.0).abs() < 0.005, "{top:e}: {mean}");
+        }
+    }
+    go::<true>();
+    go::<false>();
+}
+
 /// A convex problem as logistic regressions are: n weights, each met by a few of the rows.
 struct Logistic {
     /// Three weights of each row, with their inputs, and the row's sign.
