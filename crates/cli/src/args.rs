@@ -37,7 +37,7 @@ pub enum Command {
     Compare(Box<Compare>),
     /// Show what a saved model is: its coefficients in original units, its settings
     Inspect(Inspect),
-    /// Show what a table holds: columns, types, missing cells, ranges; or images: their size, their classes
+    /// Show what a table holds: columns, types, missing cells, ranges; or images: their size, their classes; or a text
     Data(Data),
     /// List optimizers, schedules and stages with their hyperparameters
     Optimizers(Optimizers),
@@ -387,7 +387,7 @@ pub struct Inspect {
     pub json: bool,
 }
 
-/// Show what a table or a set of images holds
+/// Show what a table, a set of images or a text holds
 #[derive(Debug, Args)]
 pub struct Data {
     /// The table, the images or the text, as for fit

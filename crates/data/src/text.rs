@@ -115,6 +115,13 @@ impl Text {
         counts
     }
 
+    /// How many lines there are, the last one with an end or without.
+    pub fn lines(&self) -> usize {
+        let end = u32::from('\n');
+        self.symbols.iter().filter(|&&symbol| symbol == end).count()
+            + usize::from(self.symbols.last() != Some(&end))
+    }
+
     /// Cuts the text: the first part trains, then comes what validates, the end tests.
     ///
     /// Sizes as [`Split::new`](crate::Split::new) has them: `test` of all symbols, rounded to the nearest (half up), at least 1;

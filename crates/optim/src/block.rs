@@ -55,7 +55,7 @@ pub(crate) struct Room<'a, F> {
     pub scales: &'a [f32],
 }
 
-/// Whether [`run`] reads slots of these rules from codes, if they are given: so that roots and quotients hide the decoding.
+/// Whether [`run`] can read slots from codes by itself, so that roots and quotients hide the decoding: where nothing cuts or decays the gradient.
 pub(crate) fn decodes<F>(a: &Cast<F>) -> bool {
     a.bare
 }

@@ -192,7 +192,7 @@ impl<N: Number> Tape<'_, N> {
     /// Cho et al. 2014, <https://arxiv.org/abs/1406.1078>, with r applied behind the product, as in PyTorch.
     ///
     /// # Panics
-    /// When the shapes do not fit.
+    /// When the shapes do not fit, or there are 2³² gates.
     #[track_caller]
     pub fn gru(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
         let a = self.dense(x, w[0], biases.map(|b| b[0]), Activation::Identity);
@@ -205,7 +205,7 @@ impl<N: Number> Tape<'_, N> {
     /// One step of [`Tape::gru`]: the next state `[n, k]`, from `x [n, in]`.
     ///
     /// # Panics
-    /// When the shapes do not fit.
+    /// When the shapes do not fit, or there are 2³² gates.
     #[track_caller]
     pub fn gru_cell(&mut self, x: Var, h: Var, w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
         let (shape, state) = (self.shape(x), self.shape(h));

@@ -175,7 +175,7 @@ impl<N: Number> Tape<'_, N> {
     /// Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000.
     ///
     /// # Panics
-    /// When the shapes do not fit.
+    /// When the shapes do not fit, or there are 2³² gates.
     #[track_caller]
     pub fn lstm(&mut self, x: Var, [h, c]: [Var; 2], w: [Var; 2], biases: Option<[Var; 2]>) -> Var {
         let a = self.dense(x, w[0], biases.map(|b| b[0]), Activation::Identity);
@@ -188,7 +188,7 @@ impl<N: Number> Tape<'_, N> {
     /// One step of [`Tape::lstm`]: the next state and cell, each `[n, k]`, from `x [n, in]`.
     ///
     /// # Panics
-    /// When the shapes do not fit.
+    /// When the shapes do not fit, or there are 2³² gates.
     #[track_caller]
     pub fn lstm_cell(&mut self, x: Var, [h, c]: [Var; 2], w: [Var; 2], biases: Option<[Var; 2]>) -> [Var; 2] {
         let (shape, state) = (self.shape(x), self.shape(h));

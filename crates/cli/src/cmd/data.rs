@@ -74,10 +74,11 @@ pub fn run(args: &args::Data) -> Result<(), Failure> {
 fn letters(args: &args::Data, text: &Text, notes: &[Note]) -> Result<(), Failure> {
     const SHOWN: usize = 10;
     let counts = text.counts();
-    let lines = counts.get(&u32::from('\n')).copied().unwrap_or(0).max(1);
+    let lines = text.lines();
     let units = if text.unit() == Unit::Character { "characters" } else { "bytes" };
     let name = |symbol: u32| match (text.unit(), char::from_u32(symbol)) {
         (Unit::Character, Some(' ')) => "space".into(),
+        (Unit::Character, Some(c @ ('\'' | '"'))) => c.to_string(),
         (Unit::Character, Some(c)) => c.escape_debug().to_string(),
         _ => format!("0x{symbol:02x}"),
     };

@@ -228,6 +228,11 @@ fn data_tells_what_a_text_holds() {
     for (symbol, count) in [("space", 6), ("t", 4), ("\\n", 3)] {
         assert!(symbols.iter().any(|s| s["symbol"] == symbol && s["count"] == count), "{symbol}: {document}");
     }
+    // The last line has no end here; quotes are what they are.
+    scene.write("said.txt", "\"It's so\",\nhe said");
+    let out = scene.ok("data said.txt").out;
+    assert!(out.starts_with("said.txt: a text of 18 characters in 2 lines"), "{out}");
+    assert!(out.contains("  \"  ") && !out.contains("\\\""), "{out}");
     scene.write("table.txt", "a,b\n1,2\n3,4\n");
     assert!(scene.ok("data table.txt").out.starts_with("table.txt: 2 rows, 2 columns"));
     scene.refuses("data missing.txt", 1, &["cannot read missing.txt"]);

@@ -505,8 +505,10 @@ fn stochastic_rounding_is_unbiased() {
 #[test]
 fn small_blocks_keep_their_zeros_and_means() {
     fn go<const SIGNED: bool>() {
-        for top in [1.5f32, 1e-30, 1e-36] {
-            let small = top * 0.7 * libm::ldexp(1.125, -15) as f32;
+        for power in [0, -100, -119] {
+            // The scale is the power of two, and the lowest signed code 1.125·2⁻¹⁵ of it.
+            let top = libm::ldexp(1.5, power) as f32;
+            let small = libm::ldexp(0.95 * 1.125, power - 15) as f32;
             let mut x = [0.0; BLOCK8];
             x[0] = top;
             x[100..].fill(small);
