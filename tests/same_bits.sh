@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo build -q -p thalweg-cli
+cargo build -q --workspace --bins
 RUSTFLAGS="-C no-vectorize-loops -C no-vectorize-slp" cargo build -q -p thalweg-cli --target-dir target/scalar
 checked=0
 compare() { # name, fit arguments…
