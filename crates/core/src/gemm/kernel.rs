@@ -385,7 +385,8 @@ mod x86 {
                     let extent = Extent { rows: $rows, cols: 2 * $lanes, depth };
                     let sums = $terms::<$rows, 2, GATHER, false>(self, extent, a, b);
                     let (beta, floor) = (self.$splat(finish.beta), self.$splat(if finish.relu { 0.0 } else { <$f>::NEG_INFINITY }));
-                    let mut bias = [self.$splat(0.0); 2];
+                    // −0 changes no number, 0 would turn −0 over.
+                    let mut bias = [self.$splat(-0.0); 2];
                     if let Some(numbers) = finish.bias {
                         let numbers = &numbers[..2 * $lanes];
                         // SAFETY: the slice holds two vectors.

@@ -348,6 +348,19 @@ fn a_gathered_matrix_is_the_one_that_it_stands_for() {
     test::<f64>();
 }
 
+/// In whole tiles as in those at the edge, so that it does not matter with which others a row is worked on.
+#[test]
+fn a_gathered_product_that_is_too_small_keeps_its_sign() {
+    let (m, n) = (37, 75);
+    let (data, b) = ([-1e-30f32], vec![1e-30f32; n]);
+    let starts: Vec<u32> = (0..m).map(|i| i * n as u32).collect();
+    let a = Gather { data: &data, rows: &vec![0; m as usize], segments: &[0], len: 1, step: 1 };
+    let mut c = vec![1.0; m as usize * n];
+    let finish = Finish { beta: 0.0, bias: None, relu: false };
+    gather(a, &Operand::Source(&Mat::new(&b, 1, n)), &mut c, &starts, finish);
+    assert!(c.iter().all(|c| c.to_bits() == (-0.0f32).to_bits()));
+}
+
 #[test]
 #[should_panic(expected = "an element lies outside A")]
 fn a_gathered_element_outside_its_slice_is_refused() {
