@@ -2,11 +2,9 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use thalweg_core::gemm::{Mat, MatMut, gemm};
+use thalweg_core::gemm::{Finish, Gather, Mat, MatMut, gemm};
 use thalweg_core::math::Elementary;
-use thalweg_core::{Float, Real, Threads};
-
-use thalweg_core::gemm::{Finish, Gather};
+use thalweg_core::{Float, Real, Threads, isa};
 
 use crate::number::{Columns, Number, View, ViewMut};
 
@@ -218,26 +216,37 @@ impl<F: Float> Number for Dual<F> {
     ) {
         let (Columns::Packed(b) | Columns::Rows(b)) = b;
         assert!(
-            b.rows == a.segments.len() * a.len && a.rows.len() == starts.len(),
+            b.rows == a.segments.len() * a.len && a.rows.len() == starts.len() && b.col == 1,
             "the sizes of a product do not fit"
         );
-        for (&row, &start) in a.rows.iter().zip(starts) {
-            for j in 0..b.cols {
-                let mut sum = Self::zero();
-                for (s, &segment) in a.segments.iter().enumerate() {
-                    for q in 0..a.len {
-                        let left = a.data[row as usize + segment as usize + q * a.step];
-                        sum = sum + left * b.data[(s * a.len + q) * b.row + j * b.col];
+        isa::run(
+            #[inline(always)]
+            || {
+                for (&row, &start) in a.rows.iter().zip(starts) {
+                    let c = &mut c[start as usize..][..b.cols];
+                    if finish.beta == Self::zero() {
+                        c.fill(Self::zero());
+                    } else {
+                        c.iter_mut().for_each(|c| *c = finish.beta * *c);
+                    }
+                    for (s, &segment) in a.segments.iter().enumerate() {
+                        for q in 0..a.len {
+                            let left = a.data[row as usize + segment as usize + q * a.step];
+                            let right = &b.data[(s * a.len + q) * b.row..];
+                            for (c, &right) in c.iter_mut().zip(right) {
+                                *c = *c + left * right;
+                            }
+                        }
+                    }
+                    if let Some(bias) = finish.bias {
+                        c.iter_mut().zip(bias).for_each(|(c, &bias)| *c = *c + bias);
+                    }
+                    if finish.relu {
+                        c.iter_mut().for_each(|c| *c = Self::select(c.lt(Self::zero()), Self::zero(), *c));
                     }
                 }
-                let c = &mut c[start as usize + j];
-                if finish.beta != Self::zero() {
-                    sum = sum + finish.beta * *c;
-                }
-                sum = finish.bias.map_or(sum, |bias| sum + bias[j]);
-                *c = if finish.relu { Self::select(sum.lt(Self::zero()), Self::zero(), sum) } else { sum };
-            }
-        }
+            },
+        );
     }
 }
 

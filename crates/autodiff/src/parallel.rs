@@ -78,15 +78,18 @@ pub fn rows2<A: Send, B: Send>(
     });
 }
 
-/// As [`rows2`], for M results and rows that each are long work: as many tasks as threads. `widths` are those of a row.
+/// As [`rows2`], for M results and rows that each are long work: as many tasks as threads. `widths` are those of a row. `f` runs as it was
+/// compiled.
 pub fn apart<A: Send, const M: usize>(
     threads: &Threads,
     parts: [&mut [A]; M],
     widths: [usize; M],
+    cost: usize,
     f: impl Fn(usize, [&mut [A]; M]) + Sync,
 ) {
     let count = parts[0].len() / widths[0];
-    let each = count.div_ceil(threads.count().min(TASKS));
+    let alone = count.saturating_mul(cost) < SMALL;
+    let each = if alone { count } else { count.div_ceil(threads.count().min(TASKS)) };
     let mut rest = parts.map(Some);
     let tasks: [_; TASKS] = array::from_fn(|task| {
         let rows = each.min(count.saturating_sub(task * each));
@@ -134,7 +137,7 @@ mod tests {
                 });
                 assert!(y.iter().enumerate().all(|(i, &y)| y == 2 * (i / 3 + 1)));
                 assert!(z.iter().enumerate().all(|(i, &z)| z == i));
-                apart(&threads, [&mut y, &mut z], [3, 1], |i, [y, z]| {
+                apart(&threads, [&mut y, &mut z], [3, 1], SMALL, |i, [y, z]| {
                     assert_eq!(y.len(), 3 * z.len());
                     fill(i, y);
                     z.iter_mut().for_each(|z| *z += 1);

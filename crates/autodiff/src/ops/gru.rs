@@ -54,8 +54,9 @@ impl<N: Number> Op<N> for Gru {
         f.work.count(n * steps * 3 * k * k);
         let (a, h, bias) = (f.x(0), f.x(1), self.bias.then(|| f.x(3)));
         let (lists, u) = (Lists::read(f.codes(self.lists), n), N::packed(&panels, k, 3 * k));
-        let widths = [steps * k, 3 * steps * k, steps * k];
-        parallel::apart(f.work.threads, [y, &mut gates, &mut carried], widths, |at, [y, gates, carried]| {
+        let (widths, cost) = ([steps * k, 3 * steps * k, steps * k], steps * 3 * k * k);
+        let parts: [&mut [N]; 3] = [y, &mut gates, &mut carried];
+        parallel::apart(f.work.threads, parts, widths, cost, |at, [y, gates, carried]| {
             let rows = y.len() / (steps * k);
             for t in 0..steps {
                 let (data, starts) = match t.checked_sub(1) {
@@ -112,8 +113,9 @@ impl<N: Number> Op<N> for Gru {
         let first = back.wants(1);
         work.count(n * (steps - usize::from(!first)) * 3 * k * k);
         let dy: &[N] = dy;
-        let widths = [3 * steps * k, 3 * steps * k, k];
-        parallel::apart(work.threads, [&mut da, &mut db, &mut dh], widths, |at, [da, db, dh]| {
+        let (widths, cost) = ([3 * steps * k, 3 * steps * k, k], steps * 3 * k * k);
+        let parts: [&mut [N]; 3] = [&mut da, &mut db, &mut dh];
+        parallel::apart(work.threads, parts, widths, cost, |at, [da, db, dh]| {
             dh.fill(N::zero());
             let rows = dh.len() / k;
             for t in (0..steps).rev() {

@@ -57,8 +57,8 @@ impl<N: Number> Op<N> for Lstm {
         f.work.count(n * steps * 4 * k * k);
         let (a, h, c, bias) = (f.x(0), f.x(1), f.x(2), self.bias.then(|| f.x(4)));
         let (lists, u) = (Lists::read(f.codes(self.lists), n), N::packed(&panels, k, 4 * k));
-        let widths = [steps * k, steps * k, 4 * steps * k];
-        parallel::apart(f.work.threads, [y_h, y_c, &mut gates], widths, |at, [y_h, y_c, gates]| {
+        let (widths, cost) = ([steps * k, steps * k, 4 * steps * k], steps * 4 * k * k);
+        parallel::apart(f.work.threads, [y_h, y_c, &mut gates], widths, cost, |at, [y_h, y_c, gates]| {
             let rows = y_h.len() / (steps * k);
             for t in 0..steps {
                 let (data, starts) = match t.checked_sub(1) {
@@ -118,8 +118,8 @@ impl<N: Number> Op<N> for Lstm {
         let first = back.wants(1);
         work.count(n * (steps - usize::from(!first)) * 4 * k * k);
         let (dy_h, dy_c) = dy.split_at(n * steps * k);
-        let widths = [4 * steps * k, k, k];
-        parallel::apart(work.threads, [&mut da, &mut dh, &mut dc], widths, |at, [da, dh, dc]| {
+        let (widths, cost) = ([4 * steps * k, k, k], steps * 4 * k * k);
+        parallel::apart(work.threads, [&mut da, &mut dh, &mut dc], widths, cost, |at, [da, dh, dc]| {
             dh.fill(N::zero());
             dc.fill(N::zero());
             let rows = dh.len() / k;
