@@ -10,7 +10,7 @@ independent or follow the recurrence of `crates/optim/src/dither.rs`. Printed is
 import numpy as np
 
 NUMBERS, STEPS, BETA, BLOCK = 4096, 5000, 0.999, 256
-STEP, PLACE = 0xBB67AE85 / 2**32, 0x3C6EF373 / 2**32
+STEP, PLACE = 0xBB67AE85 / 2**32, 0x510E527F / 2**32
 
 
 def rounded(v, u):

@@ -10,9 +10,10 @@
 /// Buffers that are rounded with dither of their own: the parameters and up to four slots of memory.
 pub(crate) const BUFFERS: usize = 5;
 /// α for each buffer: the fractions of the golden ratio and of the roots of 2, 3, 7 and 13, times 2³².
-const STEP: [u32; BUFFERS] = [0x9E37_79B9, 0x6A09_E667, 0xBB67_AE85, 0xA54F_F53A, 0x9B05_688B];
-/// β for all: the fraction of the root of 5, times 2³².
-const PLACE: u32 = 0x3C6E_F373;
+const STEP: [u32; BUFFERS] = [0x9E37_79B9, 0x6A09_E667, 0xBB67_AE85, 0xA54F_F53A, 0x9B05_688C];
+/// β for all: the fraction of the root of 11, times 2³². (That of 5 is no choice: it is 1 less than twice the golden ratio's, so steps and places
+/// would repeat each other.)
+const PLACE: u32 = 0x510E_527F;
 
 /// The dither of one buffer in one step, from one place on.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,8 @@
 //! - **block8**: one byte a number and one `f32` scale for each block of 256, which starts anew at each tensor. A code is a small
 //!   float, decoded by shift and multiply: for signed memory a sign, 4 bits of exponent and 3 of fraction; for memory that is
 //!   never negative 5 bits of exponent and 3 of fraction. Scales are powers of two. Code 0 is zero, other numbers are rounded
-//!   stochastically; a positive number of the second kind never rounds to 0, since rules divide by its root.
+//!   stochastically; a positive number of the second kind never rounds to 0, since rules divide by its root. Blocks in which all is below
+//!   2⁻¹¹⁸ (3e−36) become zeros.
 //!
 //! Which way a number rounds comes from (seed, step, place of the number), so it depends neither on threads nor on how tensors are cut: see
 //! `dither.rs`.
@@ -262,12 +263,14 @@ pub(crate) fn encode_block8<F: Float>(
 }
 
 /// The scale of a block whose largest number is `top`, and one divided by it: a power of two, so that the grid of codes stays where it is
-/// while that number moves a little (else every number would be rounded anew). Blocks of next to nothing become zeros.
+/// while that number moves a little (else every number would be rounded anew). Blocks of next to nothing become zeros: those whose lowest code
+/// would be below the least f32.
 #[inline(always)]
 fn unit(top: f32) -> (f32, f32) {
     let above = f32::from_bits((top.to_bits() + (0x7F_FFFF - TOP)) & 0x7F80_0000);
     let unit = if above < f32::INFINITY { above } else { f32::from_bits(0x7F00_0000) };
-    if top < 1e-37 { (0.0, 0.0) } else { (unit, 1.0 / unit) }
+    const LEAST: f32 = f32::from_bits((127 - 118) << 23);
+    if top < LEAST { (0.0, 0.0) } else { (unit, 1.0 / unit) }
 }
 
 /// max |x| over a block of numbers that are no NaN: by their bits, which rise with |x|.
