@@ -3,9 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aligned_vec::{AVec, ConstAlign};
+use aligned_vec::{AVec, RuntimeAlign};
 
-use crate::Real;
+use crate::{Real, pages};
 
 /// Every buffer and every tensor in it starts at a multiple of this many bytes.
 pub const ALIGN: usize = 64;
@@ -23,7 +23,7 @@ static LARGE_BUFFERS: AtomicUsize = AtomicUsize::new(0);
 /// were measured to run at half speed.
 #[derive(Debug)]
 pub struct Buffer<F> {
-    raw: AVec<F, ConstAlign<ALIGN>>,
+    raw: AVec<F, RuntimeAlign>,
     start: usize,
     len: usize,
 }
@@ -31,13 +31,17 @@ pub struct Buffer<F> {
 impl<F: Real> Buffer<F> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let start = if len * size_of::<F>() >= LARGE {
+        let large = len * size_of::<F>() >= LARGE;
+        let (start, align) = if large {
             let nth = LARGE_BUFFERS.fetch_add(1, Ordering::Relaxed) % 8;
-            nth * STAGGER / size_of::<F>()
+            (nth * STAGGER / size_of::<F>(), pages::HUGE)
         } else {
-            0
+            (0, ALIGN)
         };
-        let mut raw = AVec::with_capacity(ALIGN, start + len);
+        let mut raw = AVec::with_capacity(align, start + len);
+        if large {
+            pages::advise(raw.as_ptr(), (start + len) * size_of::<F>());
+        }
         raw.resize(start + len, F::zero());
         Self { raw, start, len }
     }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::processors::Helpers;
+
 /// How long a helper spins before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 
@@ -63,7 +65,7 @@ struct Shared {
     groups: AtomicUsize,
     /// Helpers that sleep or are about to.
     sleepers: AtomicUsize,
-    bed: Mutex<()>,
+    bed: Mutex<Helpers>,
     wake: Condvar,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -187,7 +189,7 @@ impl Pool {
         // not seen asleep here sees the bits before it sleeps.
         shared.free.0.store(u64::MAX >> (GROUPS - groups), Ordering::SeqCst);
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(shared.bed.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.bed.lock().unwrap_or_else(PoisonError::into_inner).keep_off();
             shared.wake.notify_all();
         }
         shared.work(0);
@@ -211,6 +213,7 @@ impl Drop for Pool {
 }
 
 fn help(shared: &Shared, nth: usize, threads: usize) {
+    shared.bed.lock().unwrap_or_else(PoisonError::into_inner).join();
     let idle = |order| shared.free.0.load(order) == 0 && !shared.stop.load(order);
     loop {
         let since = Instant::now();
