@@ -115,15 +115,25 @@ pub fn norm<F: Float>(parts: &[&[F]], limit: f64, threads: &Threads) -> f64 {
 
 /// [`norm`] where the plain sum of squares is known.
 pub(crate) fn from_squares<F: Float>(parts: &[&[F]], limit: f64, sum: f64, threads: &Threads) -> f64 {
-    // Below 1e-270 squares may have lost digits that count. Those of f32 are always above, and finite.
-    if F::BYTES == 4 || sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
+    // Squares of f32 are always within the range of f64.
+    if F::BYTES == 4 {
         return sum.sqrt();
     }
-    let top = largest(parts, threads).min(limit);
+    root(sum, || largest(parts, threads).min(limit), |unit| squares(parts, limit, unit, threads))
+}
+
+/// The root of `sum`, Σ x²; where squares may have left the range of f64, that of Σ (x·unit)² divided by the unit, which the largest |x|
+/// decides.
+pub(crate) fn root(sum: f64, largest: impl FnOnce() -> f64, squares: impl FnOnce(f64) -> f64) -> f64 {
+    // Below 1e-270 squares may have lost digits that count.
+    if sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
+        return sum.sqrt();
+    }
+    let top = largest();
     if top == 0.0 || top == f64::INFINITY {
         return top;
     }
     // A power of two: exact, and neither it nor its inverse overflows.
     let unit = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
-    squares(parts, limit, unit, threads).sqrt() / unit
+    squares(unit).sqrt() / unit
 }

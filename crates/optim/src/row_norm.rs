@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use thalweg_core::{Float, Threads, isa};
 
 use crate::driver::{ALONE, BLOCK, task_len};
-use crate::norm::sum_of;
+use crate::norm::{root, sum_of};
 
 /// The gradient of some rows (sorted, distinct) of a tensor; a dense gradient is one row.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +54,11 @@ struct Task<'a, F> {
 pub(crate) fn joint_norm<F: Float>(tensors: &[Sparse<'_, F>], limit: f64, threads: &Threads) -> f64 {
     let long = task_len(tensors.iter().map(|tensor| tensor.len).sum());
     let tasks: Vec<Task<'_, F>> = tensors.iter().flat_map(|tensor| tasks(*tensor, long)).collect();
-    let sum = squares(&tasks, limit, 1.0, threads);
-    if sum.is_nan() || (sum > 1e-270 && sum < f64::INFINITY) {
-        return sum.sqrt();
-    }
-    let values = tensors.iter().flat_map(|tensor| tensor.values);
-    let top = values.fold(0.0, |top: f64, x| top.max(x.to_f64().abs())).min(limit);
-    if top == 0.0 || top == f64::INFINITY {
-        return top;
-    }
-    let unit = libm::ldexp(1.0, (-libm::frexp(top).1).clamp(-1000, 1000));
-    squares(&tasks, limit, unit, threads).sqrt() / unit
+    let largest = || {
+        let values = tensors.iter().flat_map(|tensor| tensor.values);
+        values.fold(0.0, |top: f64, x| top.max(x.to_f64().abs())).min(limit)
+    };
+    root(squares(&tasks, limit, 1.0, threads), largest, |unit| squares(&tasks, limit, unit, threads))
 }
 
 /// A tensor's numbers, task by task of its dense gradient, each `long`.
