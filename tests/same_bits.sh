@@ -49,6 +49,7 @@ compare poisson examples/data/diabetes.csv --target progression --loss poisson -
 # Rules that look at a tensor, at all parameters, at other points or at single rows.
 compare lamb examples/data/breast_cancer.csv --target diagnosis --optimizer "agc | lamb(lr=0.05)" --epochs 100
 compare prodigy examples/data/diabetes.csv --target progression --optimizer prodigy --epochs 100
+compare muon_bf16 examples/data/digits.csv --target digit --optimizer "{ matrices: muon(bf16=true, lr=0.02); rest: adamw }" --epochs 3
 compare lbfgs examples/data/digits.csv --target digit --optimizer lbfgs
 compare svrg examples/data/breast_cancer.csv --target diagnosis --optimizer svrg --epochs 10
 compare_threads mlp examples/data/digits.csv --target digit --model "mlp(128, 64, dropout=0.1)" --epochs 3 --batch 128

@@ -12,5 +12,5 @@ for line in sys.stdin:
     if m.get("executable") and m.get("profile", {}).get("test"): print(m["executable"])')
     valgrind -q --error-exitcode=1 --leak-check=no "$binary" "$@"
 }
-check thalweg-core threads:: buffer:: gemm::tests::packed gemm::tests::products gemm::tests::operands gemm::tests::a_
+check thalweg-core threads:: buffer:: gemm::tests::packed gemm::tests::products gemm::tests::operands gemm::tests::a_ gemm::bf16::
 check thalweg-data window::

@@ -59,6 +59,7 @@ RULES = {
     "lion": ("lion(lr=1e-6, weight_decay=0)", 1, None, False, "lion"),
     "adam_bf16": ("adam(lr=1e-6, memory=bf16)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
     "adam_block8": ("adam(lr=1e-6, memory=block8)", 2, lambda p, **k: T.Adam(p, lr=1e-6, **k), True, None),
+    "muon_bf16": ("muon(lr=1e-6, weight_decay=0.1, bf16=true)", 1, lambda p, **k: T.Muon(p, lr=1e-6, **k), False, None),
     "muon": ("muon(lr=1e-6, weight_decay=0.1)", 1, lambda p, **k: T.Muon(p, lr=1e-6, **k), False, "muon"),
     "pipeline": ("clip(1) | adamw(lr=1e-6) | ema(0.999)", 3, lambda p, **k: T.AdamW(p, lr=1e-6, **k), True, "pipeline"),
 }
@@ -195,7 +196,7 @@ def measure(rule, size):
     torch.manual_seed(0)
     theta = [torch.randn(n) for n in sizes]
     grad = [torch.randn(n) * 1e-3 for n in sizes]
-    if rule == "muon":
+    if rule.startswith("muon"):
         theta, grad = ([t.view(SIDE, SIDE) for t in tensors] for tensors in (theta, grad))
     gradient = [g.clone() for g in grad] if pipeline else []
     peers = args.peers.split(",")
@@ -262,7 +263,7 @@ def main():
         RULES[name] = (f"{rule}(lr=1e-6)", int(slots), None, False, None)
     for size in args.sizes.split(","):
         for rule in RULES:
-            if (rule == "muon") != (size == "2048x2048") or (args.only and rule not in args.only.split(",")):
+            if rule.startswith("muon") != (size == "2048x2048") or (args.only and rule not in args.only.split(",")):
                 continue
             results.append(measure(rule, size))
     if args.out:

@@ -52,6 +52,14 @@ pub fn limit(isa: Option<Isa>) {
 
 static LIMIT: AtomicU8 = AtomicU8::new(0);
 
+/// For tests: the limit is the process's, and none may set it while another one's loops go by it.
+#[cfg(test)]
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    use std::sync::{Mutex, PoisonError};
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn from_environment() -> Isa {
     static ISA: OnceLock<Isa> = OnceLock::new();
     *ISA.get_or_init(|| match std::env::var("THALWEG_ISA").as_deref() {

@@ -233,6 +233,7 @@ mod tests {
     }
 
     fn same<F: Float>() {
+        let _alone = isa::alone();
         let at = |i: usize| F::from_f64(libm::sin(i as f64) * 3.7);
         let x: Vec<[F; LANES]> = (0..9).map(|i| std::array::from_fn(|l| at(i * LANES + l))).collect();
         let mut plain = x.clone();

@@ -6,6 +6,7 @@
 //! [threads], [instruction sets](isa) and [vectorising mathematics](math).
 
 pub mod batch;
+pub mod bf16;
 pub mod buffer;
 pub mod expr;
 pub mod gemm;

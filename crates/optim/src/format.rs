@@ -12,6 +12,7 @@
 //! `dither.rs`.
 
 use thalweg_core::Float;
+pub use thalweg_core::bf16::{from_bf16, to_bf16};
 use thalweg_core::isa::LINE;
 
 use crate::dither::Dither;
@@ -119,21 +120,6 @@ impl<F: Float> View<'_, F> {
             Self::Block8 { codes, .. } => places.iter().for_each(|&i| codes[i] = 0),
         }
     }
-}
-
-/// The number that bf16 bits stand for.
-#[inline(always)]
-pub fn from_bf16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-/// The nearest bf16 (ties to even), by its bits; NaN stays NaN.
-#[inline(always)]
-pub fn to_bf16(x: f32) -> u16 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1));
-    let rounded = if x.abs() < f32::INFINITY { rounded } else { bits | u32::from(x.is_nan()) << 22 };
-    (rounded >> 16) as u16
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@
 //! [`Epilogue`] works on each finished stretch of C while it is in cache, a [`Source`] writes panels of a B that exists nowhere
 //! whole (a convolution's columns).
 
+pub mod bf16;
 mod driver;
 mod gather;
 mod kernel;

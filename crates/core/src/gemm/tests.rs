@@ -1,13 +1,8 @@
-use std::sync::Mutex;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::isa;
 use crate::random::{Purpose, Stream};
-
-/// The instruction set's limit is the process's: one test at a time sets it.
-static LIMIT: Mutex<()> = Mutex::new(());
 
 fn numbers<F: Float>(seed: u64, n: usize) -> Vec<F> {
     let mut stream = Stream::new(seed, Purpose::Data, 0);
@@ -96,6 +91,7 @@ proptest! {
     fn products_of_any_shape_and_order(
         m in 0usize..70, n in 0usize..90, k in 0usize..300, a in 0u8..4, b in 0u8..4, c in 0u8..4, scale in 0usize..4,
     ) {
+        let _alone = isa::alone();
         let scale = [(1.0, 0.0), (1.0, 1.0), (-0.5, 2.0), (0.0, 0.5)][scale];
         let serial = Threads::serial();
         holds::<f32>((m, n, k), (a, b, c), scale, &serial);
@@ -105,7 +101,7 @@ proptest! {
 
 #[test]
 fn every_instruction_set_and_number_of_threads() {
-    let _guard = LIMIT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = isa::alone();
     let threads = [1, 2, 3].map(Threads::new);
     for set in isa::available() {
         isa::limit(Some(set));
@@ -145,6 +141,7 @@ impl Epilogue<f64> for Place {
 
 #[test]
 fn packed_is_the_same_and_an_epilogue_sees_each_element_once() {
+    let _alone = isa::alone();
     for (m, n, k) in [(1, 1, 0), (5, 7, 3), (25, 65, 513), (40, 2100, 30), (130, 300, 1100), (96, 64, 40)] {
         let (a, b) = (numbers::<f64>(1, m * k), numbers::<f64>(2, k * n));
         let threads = Threads::new(2);
@@ -181,6 +178,7 @@ impl Source<f64> for Written<'_> {
 
 #[test]
 fn operands_in_place_turned_over_or_packed_give_the_same_bits() {
+    let _alone = isa::alone();
     let threads = Threads::new(2);
     for (m, n, k) in [(1, 128, 784), (3, 37, 530), (32, 10, 20), (32, 128, 128), (48, 300, 33), (70, 20, 9)] {
         for (a_order, b_order) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 3)] {
@@ -204,6 +202,7 @@ fn operands_in_place_turned_over_or_packed_give_the_same_bits() {
 
 #[test]
 fn a_stack_is_its_products() {
+    let _alone = isa::alone();
     // Heads of attention: scores from rows that lie between those of other heads, and sums back between them.
     for (heads, n, d) in [(1, 5, 3), (3, 40, 17), (8, 33, 16), (2, 0, 4)] {
         let (q, v) = (numbers::<f32>(1, n * heads * d), numbers::<f32>(2, n * heads * d));
@@ -232,6 +231,7 @@ fn a_stack_is_its_products() {
 
 #[test]
 fn a_gram_matrix_is_the_product_and_symmetric() {
+    let _alone = isa::alone();
     for (m, k) in [(0, 3), (1, 1), (13, 40), (100, 600), (150, 64)] {
         for order in 0..4 {
             let a = Case::<f32>::new(1, m, k, order);
@@ -253,6 +253,7 @@ fn a_gram_matrix_is_the_product_and_symmetric() {
 
 #[test]
 fn elements_of_c_never_coincide() {
+    let _alone = isa::alone();
     assert!(
         apart([(3, 1), (4, 3), (1, 0)]) && apart([(3, 8), (4, 2), (2, 1)]) && apart([(0, 0), (4, 0), (1, 0)])
     );
@@ -264,18 +265,21 @@ fn elements_of_c_never_coincide() {
 #[test]
 #[should_panic(expected = "elements of C coincide")]
 fn overlapping_rows_of_c_are_refused() {
+    let _alone = isa::alone();
     MatMut::strided(&mut [0.0f32; 8], 3, 3, 2, 1);
 }
 
 #[test]
 #[should_panic(expected = "does not fit its data")]
 fn strides_beyond_the_largest_number_are_refused() {
+    let _alone = isa::alone();
     Mat::strided(&[0.0f32; 8], 3, 1, usize::MAX / 2 + 1, 1);
 }
 
 #[test]
 #[should_panic(expected = "matmul: 2×3 times 2×2 into 2×2")]
 fn shapes_that_do_not_fit() {
+    let _alone = isa::alone();
     let x = [0.0f32; 6];
     gemm(
         &Threads::serial(),
@@ -291,6 +295,7 @@ fn shapes_that_do_not_fit() {
 /// that is no longer than a block, else to rounding.
 #[test]
 fn a_gathered_matrix_is_the_one_that_it_stands_for() {
+    let _alone = isa::alone();
     fn test<F: Float>() {
         let cases =
             [(1, 1, 1, 1, 1), (13, 70, 3, 5, 2), (24, 64, 1, 40, 1), (37, 33, 4, 7, 3), (12, 5, 9, 64, 1)];
@@ -351,6 +356,7 @@ fn a_gathered_matrix_is_the_one_that_it_stands_for() {
 /// In whole tiles as in those at the edge, so that it does not matter with which others a row is worked on.
 #[test]
 fn a_gathered_product_that_is_too_small_keeps_its_sign() {
+    let _alone = isa::alone();
     let (m, n) = (37, 75);
     let (data, b) = ([-1e-30f32], vec![1e-30f32; n]);
     let starts: Vec<u32> = (0..m).map(|i| i * n as u32).collect();
@@ -364,6 +370,7 @@ fn a_gathered_product_that_is_too_small_keeps_its_sign() {
 #[test]
 #[should_panic(expected = "an element lies outside A")]
 fn a_gathered_element_outside_its_slice_is_refused() {
+    let _alone = isa::alone();
     let (b, mut c) = ([1.0; 4], [0.0; 2]);
     let a = Gather { data: &[1.0; 5], rows: &[0, 3], segments: &[0], len: 4, step: 1 };
     let finish = Finish { beta: 0.0, bias: None, relu: false };

@@ -18,7 +18,8 @@
 //! inputs, so a convolution's kernel is flattened to out × (in · height · width), as in Jordan's code. PyTorch and optax take
 //! tensors of two axes only, unless told; PyTorch takes axis 0 for the outputs, optax axis 1.
 //!
-//! Memory: one number per parameter; at a step, scratch for one tensor: twice its own size, and twice the square of its shorter side.
+//! Memory: one number per parameter; at a step, scratch for one tensor: twice its own size, and twice the square of its shorter side; in
+//! bfloat16 12 bytes for each of its numbers and 6 for each of the square.
 //!
 //! `bias_correction=true` is optax: m is divided by 1 − μᵗ⁺¹ and g by 1 − μᵗ in Nesterov's mix (m by 1 − μᵗ without it), and ε is
 //! added to ‖u‖. `false` is PyTorch, whose defaults these are: no correction, and ‖u‖ is at least ε. `consistent_rms=0.2` is
@@ -26,6 +27,7 @@
 //! it is the parameters' own type. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds
 //! 1e-7 to the norm, and gives AdamW what is not a matrix, the embeddings, and the layers that are named to it.
 
+use thalweg_core::gemm::bf16::{self, Forms, Squares};
 use thalweg_core::gemm::{Mat, MatMut, gemm, gram};
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::{Float, Real, Tensor, Threads};
@@ -71,6 +73,7 @@ pub(super) static MUON: Entry = Entry {
             Range::SWITCH,
             "correct m and g for their start at 0, and add ε to the norm, as optax",
         ),
+        Hyper::new("bf16", 0.0, Range::SWITCH, "iterate in bfloat16, as PyTorch: faster where there is AMX"),
     ],
     decay: Decay::Decoupled,
     kind: Kind::Tensor,
@@ -101,8 +104,15 @@ struct Muon<F> {
     eps: f64,
     consistent_rms: f64,
     bias_correction: bool,
-    /// Scratch.
-    room: [Vec<F>; 4],
+    scratch: Scratch<F>,
+}
+
+/// Room for the iteration over the largest tensor.
+enum Scratch<F> {
+    /// X, the next X, A, B.
+    Own([Vec<F>; 4]),
+    /// X where its numbers are not a matrix as they lie; then as above.
+    Bf16(Vec<F>, Box<[Squares; 4]>),
 }
 
 fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
@@ -113,6 +123,15 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
         let side = out.min(outer * inner);
         side * side
     });
+    let zeros = |n: usize| vec![F::zero(); n];
+    let scratch = if v.is("bf16") {
+        let x = Forms { right: true, turned: true };
+        let forms = [x, x, Forms { turned: true, ..Forms::default() }, Forms::default()];
+        let gathered = most(&|t| if lies(outputs(t)) { 0 } else { t.len() });
+        Scratch::Bf16(zeros(gathered), Box::new(forms.map(|forms| Squares::zeros(0, 0, forms))))
+    } else {
+        Scratch::Own([whole, whole, square, square].map(zeros))
+    };
     let rule = Muon {
         momentum: v.get("momentum"),
         nesterov: v.is("nesterov"),
@@ -120,7 +139,7 @@ fn make<F: Float>(v: &Values<'_>, room: &Room<'_>) -> Box<dyn Method<F>> {
         eps: v.get("eps"),
         consistent_rms: v.get("consistent_rms"),
         bias_correction: v.is("bias_correction"),
-        room: [whole, whole, square, square].map(|n| vec![F::zero(); n]),
+        scratch,
     };
     Box::new(Tensorwise::new(rule, room.tensors))
 }
@@ -152,6 +171,31 @@ fn orthogonalise<F: Float>(
     }
 }
 
+/// As [`orthogonalise`], in bfloat16, on X of the squares.
+fn orthogonalise_bf16(
+    threads: &Threads,
+    steps: u64,
+    (rows, cols): (usize, usize),
+    squares: &mut [Squares; 4],
+) {
+    let [x, y, a, b] = squares;
+    let [first, second, third] = COEFFICIENTS.map(|c| c as f32);
+    y.resize(rows, cols);
+    a.resize(rows, rows);
+    b.resize(rows, rows);
+    for _ in 0..steps {
+        bf16::gram(threads, 1.0, x, None, a);
+        bf16::gram(threads, third, a, Some((second, a)), b);
+        bf16::multiply(threads, 1.0, b, x, Some((first, x)), y);
+        std::mem::swap(x, y);
+    }
+}
+
+/// Whether the numbers lie as a matrix: the outputs stand first or last.
+fn lies((outer, _, inner): (usize, usize, usize)) -> bool {
+    outer == 1 || inner == 1
+}
+
 /// The new m, and u: of_m·m + of_g·g.
 #[inline(always)]
 fn leaning<F: Real>([old, new, of_m, of_g]: [F; 4], m: F, g: F) -> (F, F) {
@@ -179,7 +223,8 @@ impl<F: Float> TensorRule<F> for Muon<F> {
         let size = if self.bias_correction { "‖u‖ + eps" } else { "max(‖u‖, eps)" };
         page.say(format!("X ← u as a matrix [out, in], divided by {size}, ‖u‖ being its norm"));
         let [a, b, c] = COEFFICIENTS;
-        page.say(format!("ns_steps times: A ← X·Xᵀ, X ← {a}·X + (−{}·A + {c}·A·A)·X", -b));
+        let short = if matches!(self.scratch, Scratch::Bf16(..)) { ", in bfloat16" } else { "" };
+        page.say(format!("ns_steps times: A ← X·Xᵀ, X ← {a}·X + (−{}·A + {c}·A·A)·X{short}", -b));
         page.say(match self.consistent_rms {
             0.0 => "s ← √max(1, out/in)",
             _ => "s ← consistent_rms·√max(out, in)",
@@ -211,29 +256,55 @@ impl<F: Float> TensorRule<F> for Muon<F> {
         let (outer, out, inner) = outputs(tensor);
         let input = outer * inner;
         // Where the outputs stand first or last the numbers lie as a matrix; otherwise they are gathered into [out, in].
-        let lies = outer == 1 || inner == 1;
+        let lies = lies((outer, out, inner));
         let sides = if outer == 1 || !lies { (out, input) } else { (input, out) };
         let place = |i: usize| {
             if lies { i } else { (i % input / inner * out + i / input) * inner + i % inner }
         };
-        let from: &[F] = g;
-        each_at(now.threads, &mut self.room[0][..from.len()], |start, x| {
-            for (i, x) in x.iter_mut().enumerate() {
-                *x = F::from_f64(from[place(start + i)].to_f64() / size);
-            }
-        });
-        orthogonalise(now.threads, self.ns_steps, sides, &mut self.room);
         let (high, wide) = (out as f64, input as f64);
         let scale = match self.consistent_rms {
             0.0 => (high / wide).max(1.0).sqrt(),
             rms => high.max(wide).sqrt() * rms,
         };
-        let by = F::from_f64(-now.lr * scale);
-        let x = &mut self.room[0][..g.len()];
-        if lies {
-            each(now.threads, g, x, |g, x| g.iter_mut().zip(x).for_each(|(g, x)| *g = by * *x));
-        } else {
-            x.iter().enumerate().for_each(|(i, &x)| g[place(i)] = by * x);
+        let by = -now.lr * scale;
+        let n = g.len();
+        let normed = |x: F| x.to_f64() / size;
+        match &mut self.scratch {
+            Scratch::Own(room) => {
+                let from: &[F] = g;
+                each_at(now.threads, &mut room[0][..n], |start, x| {
+                    for (i, x) in x.iter_mut().enumerate() {
+                        *x = F::from_f64(normed(from[place(start + i)]));
+                    }
+                });
+                orthogonalise(now.threads, self.ns_steps, sides, room);
+                let (by, x) = (F::from_f64(by), &mut room[0][..n]);
+                if lies {
+                    each(now.threads, g, x, |g, x| g.iter_mut().zip(x).for_each(|(g, x)| *g = by * *x));
+                } else {
+                    x.iter().enumerate().for_each(|(i, &x)| g[place(i)] = by * x);
+                }
+            }
+            Scratch::Bf16(gathered, squares) => {
+                let (rows, cols) = sides;
+                let tall = rows > cols;
+                let sides = (rows.min(cols), rows.max(cols));
+                if !lies {
+                    each_at(now.threads, &mut gathered[..n], |start, x| {
+                        x.iter_mut().enumerate().for_each(|(i, x)| *x = g[place(start + i)]);
+                    });
+                }
+                squares[0].resize(sides.0, sides.1);
+                squares[0].fill(now.threads, if lies { g } else { gathered }, tall, |x| normed(x) as f32);
+                orthogonalise_bf16(now.threads, self.ns_steps, sides, squares);
+                let moved = |x: f32| F::from_f64(by * f64::from(x));
+                if lies {
+                    squares[0].write(now.threads, g, tall, moved);
+                } else {
+                    squares[0].write(now.threads, gathered, tall, moved);
+                    gathered[..n].iter().enumerate().for_each(|(i, &x)| g[place(i)] = x);
+                }
+            }
         }
         true
     }

@@ -553,9 +553,12 @@ fn shampoo_leaves_long_axes_alone() {
 
 /// A step of Muon from 0 along one gradient, with a rate of 1.
 fn turned(shape: &[usize], axes: &[&'static str], g: &[f64]) -> Vec<f64> {
+    turned_by("muon(lr=1, weight_decay=0, consistent_rms=0)", shape, axes, g)
+}
+
+fn turned_by(muon: &str, shape: &[usize], axes: &[&'static str], g: &[f64]) -> Vec<f64> {
     let layout = Arc::new(Layout::builder().tensor("w", shape, axes, Kind::Weight).build());
-    let text = "muon(lr=1, weight_decay=0, consistent_rms=0)";
-    let mut run = Run::<f64>::new(text, &layout, &setup(), &vec![0.0; g.len()]);
+    let mut run = Run::<f64>::new(muon, &layout, &setup(), &vec![0.0; g.len()]);
     run.step(g);
     run.values()
 }
@@ -597,13 +600,48 @@ fn muon_goes_by_the_names_of_axes() {
     assert!((ratio - (7.0f64 / 6.0).sqrt()).abs() < 1e-12, "{ratio}");
 }
 
+/// In bfloat16 too, whatever the order of the axes: to its three digits, and in the same bits where the order of sums is the same.
+#[test]
+fn muon_in_bfloat16_goes_by_the_names_of_axes() {
+    let short = "muon(lr=1, weight_decay=0, bf16=true)";
+    let (a, out, b) = (3, 35, 2);
+    let g = plain(1, a * out * b);
+    let place = |i: usize| (i / (out * b), i / b % out, i % b);
+    let exact = turned(&[a, out, b], &["a", "out", "b"], &g);
+    let middle = turned_by(short, &[a, out, b], &["a", "out", "b"], &g);
+    let size = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let off = size(&mut middle.iter().zip(&exact).map(|(x, y)| x - y)) / size(&mut exact.iter().copied());
+    assert!((1e-4..0.03).contains(&off), "{off}");
+    let mut moved = vec![0.0; g.len()];
+    let first = |i: usize| {
+        let (x, o, y) = place(i);
+        (o * a + x) * b + y
+    };
+    (0..g.len()).for_each(|i| moved[first(i)] = g[i]);
+    let step = turned_by(short, &[out, a * b], &["out", "in"], &moved);
+    assert!((0..g.len()).all(|i| step[first(i)] == middle[i]));
+    // A tall matrix is worked on as its transpose.
+    let (tall, wide) = (
+        (0..g.len()).map(|i| i % 6 * out + i / 6),
+        turned_by(short, &[6, out], &["in", "out"], &{
+            let mut turned = vec![0.0; g.len()];
+            (0..g.len()).for_each(|i| turned[i % 6 * out + i / 6] = moved[i]);
+            turned
+        }),
+    );
+    assert!(tall.enumerate().all(|(i, at)| step[i] == wide[at]));
+}
+
 /// Singular values end between 0.65 and 1.25, so their mean square does: ‖X‖² over the shorter side.
 #[test]
 fn muon_turns_every_direction_alike() {
     for (rows, cols) in [(8, 8), (6, 20), (20, 6), (1, 9), (40, 41)] {
-        let x = turned(&[rows, cols], &["out", "in"], &plain(3, rows * cols));
-        let scale = (rows as f64 / cols as f64).max(1.0);
-        let mean = x.iter().map(|x| x * x).sum::<f64>() / scale / rows.min(cols) as f64;
-        assert!((0.65 * 0.65..1.25 * 1.25).contains(&mean), "{rows}×{cols}: {mean}");
+        for bf16 in [false, true] {
+            let muon = format!("muon(lr=1, weight_decay=0, consistent_rms=0, bf16={bf16})");
+            let x = turned_by(&muon, &[rows, cols], &["out", "in"], &plain(3, rows * cols));
+            let scale = (rows as f64 / cols as f64).max(1.0);
+            let mean = x.iter().map(|x| x * x).sum::<f64>() / scale / rows.min(cols) as f64;
+            assert!((0.65 * 0.65..1.25 * 1.25).contains(&mean), "{rows}×{cols}: {mean}");
+        }
     }
 }
