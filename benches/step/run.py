@@ -205,7 +205,7 @@ def measure(rule, size):
         runs["torch"] = on_torch(make, theta, grad, pipeline)
     if make and has_fused and "torch_fused" in peers:
         runs["torch_fused"] = on_torch(make, theta, grad, pipeline, fused=True)
-    if make and "torch_compiled" in peers and not pipeline and rule not in ("adam_bf16", "adam_block8"):
+    if make and "torch_compiled" in peers and not pipeline and rule not in ("adam_bf16", "adam_block8", "muon", "muon_bf16"):
         try:
             runs["torch_compiled"] = on_compiled(make, theta, grad, pipeline)
         except Exception as error:
