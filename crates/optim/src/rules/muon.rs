@@ -19,14 +19,14 @@
 //! tensors of two axes only, unless told; PyTorch takes axis 0 for the outputs, optax axis 1.
 //!
 //! Memory: one number per parameter; at a step, scratch for one tensor: twice its own size, and twice the square of its shorter side; in
-//! bfloat16 12 bytes for each of its numbers and 6 for each of the square.
+//! bfloat16 12 bytes for each of its numbers and 6 for each of the square, both sides rounded up to multiples of 32.
 //!
 //! `bias_correction=true` is optax: m is divided by 1 − μᵗ⁺¹ and g by 1 − μᵗ in Nesterov's mix (m by 1 − μᵗ without it), and ε is
 //! added to ‖u‖. `false` is PyTorch, whose defaults these are: no correction, and ‖u‖ is at least ε. `consistent_rms=0.2` is
 //! PyTorch's `match_rms_adamw`: steps of AdamW's size, so that its rates carry over. The iteration is in the
 //! parameters' own type; with `bf16=true` it is in bfloat16 with sums in f32, as PyTorch's and Jordan's. That has the same bits on every
 //! machine, and pays on those with AMX (Intel's Xeons since 2023), where it takes a sixth of the time of f32; elsewhere it takes two to
-//! four times as long. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds 1e-7 to the norm, and
+//! five times as long. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds 1e-7 to the norm, and
 //! gives AdamW what is not a matrix, the embeddings, and the layers that are named to it.
 
 use thalweg_core::gemm::bf16::{self, Forms, Squares};
@@ -173,7 +173,7 @@ fn orthogonalise<F: Float>(
     }
 }
 
-/// As [`orthogonalise`], in bfloat16, on X of the squares.
+/// As [`orthogonalise`], in bfloat16, on X of the squares, which is wide.
 fn orthogonalise_bf16(
     threads: &Threads,
     steps: u64,

@@ -1,6 +1,6 @@
 //! Runs of an optimizer over flat parameters, and settings of every rule made from its declarations.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thalweg_core::hyper::{Hyper, Range};
 use thalweg_core::random::{Purpose, Stream};
@@ -244,10 +244,15 @@ pub fn apart(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
+/// While this lives nobody's limit of instruction sets changes: for tests that compare bits of matrix products, which are promised for one set.
+pub fn one_set() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `f` on every instruction set of this machine, one after the other; nobody else's limit comes between.
 pub fn on_every_set<T>(mut f: impl FnMut() -> T) -> Vec<(&'static str, T)> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = one_set();
     let one = |set: isa::Isa| {
         isa::limit(Some(set));
         let found = f();

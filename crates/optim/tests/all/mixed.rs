@@ -235,6 +235,7 @@ fn compressed_memory_is_that_of_the_dense_run() {
 
 #[test]
 fn threads_change_no_bit() {
+    let _guard = crate::common::one_set();
     let (dense, tables): (&Shapes, _) = (&[&[400, 400], &[7]], [(3000, 100)]);
     let go = |threads: Threads| {
         let setup = Setup { threads, ..setup() };

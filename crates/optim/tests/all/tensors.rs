@@ -46,13 +46,15 @@ fn rate_of_0(rule: &str) -> String {
 
 both! {
     fn threads_change_no_bit<F>() {
+        let _guard = crate::common::one_set();
         // Above the sizes that are worth waking threads for, and of several blocks of rows.
         let layout = layout(&[(&[66, 2048], false), (&[2048, 66], false), (&[20, 30, 230], false), (&[131_073], true)]);
         let n = layout.count();
         let (theta, gradients) = (numbers(1, n), [2, 3, 4].map(|seed| numbers(seed, n)));
-        for rule in entries() {
-            // Statistics of sides as long as these would take minutes.
-            let most = if matches!(rule.name, "shampoo" | "soap") { ", every=1, max_dim=70" } else { "" };
+        // Statistics of sides as long as these would take minutes.
+        let more = |name: &str| if matches!(name, "shampoo" | "soap") { ", every=1, max_dim=70" } else { "" };
+        let short = entries().filter(|rule| rule.name == "muon").map(|rule| (rule, ", bf16=true"));
+        for (rule, most) in entries().map(|rule| (rule, more(rule.name))).chain(short) {
             let text = format!("clip(50) | {}(lr=0.01, weight_decay=0.1{most}) | ema(0.9)", rule.name);
             let all = [1, 2, 3].map(Threads::new).map(|threads| {
                 let mut run = Run::<F>::new(&text, &layout, &Setup { threads, ..setup() }, &theta);
@@ -294,7 +296,8 @@ fn moves_in(rule: &str, steps: u64) -> bool {
 
 /// Whether a rule multiplies matrices, by the one door that fuses multiplications and additions.
 fn multiplies(rule: &str) -> bool {
-    ["muon", "shampoo", "soap"].iter().any(|name| rule.starts_with(name))
+    let short = rule.contains("bf16=true");
+    !short && ["muon", "shampoo", "soap"].iter().any(|name| rule.starts_with(name))
 }
 
 /// Roundings of a step in two implementations: products of 6 and 24 numbers, five times for Muon, and bases whose first gradient the

@@ -1,14 +1,18 @@
 //! The tiles of AMX, by assembler: Rust 1.95 has no stable functions for them.
+//!
+//! Linux wants to be asked, once for a process, since it saves 8 KiB more of each thread that uses them. It refuses where a thread has a stack for
+//! signals that is too small for that, and refuses such stacks afterwards; plain loops do the work then.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use super::{Left, PLACES, Right, Sums};
 use crate::isa::{self, Isa};
 
-/// Tiles that are set up for squares, until this is dropped: a thread's own state.
-pub(super) struct Tiles(());
+/// Tiles that are set up for squares: a thread's own state, which [`with_tiles`] sets and clears.
+pub(super) struct Tiles(PhantomData<*const ()>);
 
 /// Rows and bytes of a row of each of eight tiles, as `ldtilecfg` reads them.
 #[repr(C, align(64))]
@@ -30,17 +34,33 @@ static SETTING: Setting = {
     Setting { palette: 1, start_row: 0, reserved: [0; 14], bytes, rows }
 };
 
-impl Tiles {
-    /// Sets the tiles up, where the machine has them and the limit of [`isa`] lets them be used.
-    pub fn new() -> Option<Self> {
-        if isa::current() < Isa::Avx512 || !available() {
-            return None;
-        }
-        // SAFETY: the machine has AMX, and the system has granted it to this process. The setting lives as long as the program.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &SETTING, options(nostack, readonly, preserves_flags)) };
-        Some(Self(()))
-    }
+/// Whether the machine has tiles, and the limit of [`isa`] lets them be used.
+pub(super) fn is_in_use() -> bool {
+    isa::current() == Isa::Avx512 && available()
+}
 
+/// Runs `work` with the tiles set up. It does not call this again.
+///
+/// # Panics
+/// When the machine has none.
+#[inline(always)]
+pub(super) fn with_tiles(work: impl FnOnce(&Tiles)) {
+    assert!(available(), "the machine has no tiles");
+    let tiles = Tiles(PhantomData);
+    // SAFETY: the machine has AMX, and the system has granted it to this process. The setting lives as long as the program.
+    unsafe {
+        asm!(
+            "ldtilecfg [{}]",
+            in(reg) &SETTING,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    work(&tiles);
+}
+
+impl Tiles {
     /// Adds the products of squares to `sums`, or to zeros.
     #[inline(always)]
     pub fn add(&self, left: &[Left], right: &[Right], sums: &mut Sums, new: bool, near: [*const u8; PLACES]) {
@@ -110,8 +130,15 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
-        // SAFETY: as in `new`; nobody else on this thread uses tiles meanwhile.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+        // SAFETY: `with_tiles` has seen that the machine has AMX; nobody else on this thread uses tiles.
+        unsafe {
+            asm!(
+                "tilerelease",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, nomem, preserves_flags),
+            );
+        }
     }
 }
 
@@ -126,14 +153,19 @@ fn exists() -> bool {
     const WANTED: u32 = 1 << 22 | 1 << 24;
     const STATE: u64 = 1 << 17 | 1 << 18;
     const OSXSAVE: u32 = 1 << 27;
-    #[target_feature(enable = "xsave")]
-    fn saved() -> u64 {
-        // SAFETY: register 0 exists wherever this instruction does.
-        unsafe { _xgetbv(0) }
+    let processor = __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & WANTED == WANTED;
+    if !processor || __cpuid_count(1, 0).ecx & OSXSAVE == 0 {
+        return false;
     }
-    // SAFETY: `saved` is asked for only where the system has set OSXSAVE, so that the instruction is there.
-    let saves = || __cpuid_count(1, 0).ecx & OSXSAVE != 0 && unsafe { saved() } & STATE == STATE;
-    __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & WANTED == WANTED && saves()
+    // SAFETY: the system has set OSXSAVE, so that the instruction is there.
+    unsafe { saved() & STATE == STATE }
+}
+
+/// The kinds of state that the system saves: XCR0.
+#[target_feature(enable = "xsave")]
+fn saved() -> u64 {
+    // SAFETY: register 0 exists wherever this instruction does.
+    unsafe { _xgetbv(0) }
 }
 
 /// Asks Linux to let this process use tiles, whose state is large, so that it wants to be asked (`Documentation/arch/x86/xstate.rst`).

@@ -1,12 +1,13 @@
 //! Products of matrices in bfloat16, summed in f32: for iterations that bear three digits, as Muon's.
 //!
-//! On processors with AMX (Intel's Xeons since 2023) a product takes a sixth to a quarter of [`gemm`](super::gemm())'s time; elsewhere
-//! plain loops give the same bits, at two to four times its cost. The order of sums is that of the machine's instruction, `tdpbf16ps`: of 32 terms
-//! those at even places are added up, those at odd places too, both sums are added, and that to what came before. Products of two bf16
-//! are exact in f32, so that it does not matter whether they are added with one rounding or with two; and numbers below 2⁻⁵⁵ count
-//! as 0, so that no sum is ever subnormal, which the instruction would take for 0: every sum is a multiple of 2⁻¹²⁴.
+//! On processors with AMX (Intel's Xeons since 2023, under Linux 5.16 or later) a product takes a fifth of the time of [`gemm`](super::gemm())
+//! in f32; elsewhere plain loops give the same bits in two to five times that time. The order of sums is that of the machine's instruction,
+//! `tdpbf16ps`: of 32 terms those at even places are added up, those at odd places too, both sums are added, and that to what came before.
+//! Products of two bf16 are exact in f32, so that it does not matter whether they are added with one rounding or with two, as long as none
+//! reaches 2¹²⁸; and numbers below 2⁻⁵⁵ count as 0, so that every sum is a multiple of 2⁻¹²⁴ and none is subnormal, which the instruction
+//! would take for 0. A NaN is a NaN, of no particular bits, and what is not finite may spread as NaN.
 //!
-//! A [`Squares`] keeps a matrix in squares of 32 × 32, each in the order in which products read it.
+//! A [`Squares`] keeps a matrix in squares of 32 × 32, each in the order in which products read it. Zeros fill up those at the borders.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -14,7 +15,7 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 
 use aligned_vec::{AVec, RuntimeAlign};
@@ -48,8 +49,8 @@ struct Right([u32; SIDE * SIDE / 2]);
 #[repr(C, align(64))]
 struct Sums([f32; SIDE * SIDE]);
 
-/// The numbers of a square in the order of [`Left`], by the bits of bf16: as wide as the sums that they come from, so that loops take as many.
-/// All loops but transposition go over them from end to end.
+/// The numbers of a square in the order of [`Left`], by the bits of bf16, each as wide as a sum: a vector holds as many of either. That order lets
+/// most loops go over them from end to end.
 type Numbers = [u32; SIDE * SIDE];
 
 /// Where row `r` of [`Numbers`] starts.
@@ -61,13 +62,14 @@ fn row(r: usize) -> usize {
 /// How a matrix is kept, which decides where it can stand in a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
-    /// As B of [`multiply`].
+    /// So that it can be B of [`multiply`].
     pub right: bool,
-    /// As A of [`gram`].
+    /// With its transpose, which [`gram`] wants of A.
     pub turned: bool,
 }
 
-/// A matrix in bfloat16. It can stand on the left of a product, and elsewhere as its [`Forms`] say.
+/// A matrix in bfloat16. It can stand on the left of a product, and elsewhere as its [`Forms`] say. It takes 2 bytes for each number of a
+/// square, and for each form as many again.
 #[derive(Debug)]
 pub struct Squares {
     rows: usize,
@@ -90,7 +92,7 @@ impl Squares {
         all
     }
 
-    /// Becomes a matrix of another size, of any numbers.
+    /// Becomes a matrix of another size, which is to be filled, or written by a product, before it is read.
     pub fn resize(&mut self, rows: usize, cols: usize) {
         (self.rows, self.cols) = (rows, cols);
         let (high, wide) = self.size();
@@ -121,11 +123,13 @@ impl Squares {
         let from = &from[..rows * cols];
         let (high, wide) = self.size();
         let to = Writer::new(self);
-        threads.run(high, |i| {
+        let groups = wide.div_ceil(COLUMNS);
+        threads.run(high * groups, |nth| {
+            let (i, from_j) = (nth / groups, nth % groups * COLUMNS);
             isa::run(
                 #[inline(always)]
                 || {
-                    for j in 0..wide {
+                    for j in from_j..wide.min(from_j + COLUMNS) {
                         let mut numbers = [0; SIDE * SIDE];
                         let (cols, i, j) = if turned { (rows, j, i) } else { (cols, i, j) };
                         let lines = from.chunks_exact(cols).skip(i * SIDE).take(SIDE);
@@ -134,10 +138,13 @@ impl Squares {
                                 *number = rounded(of(x));
                             }
                         }
-                        if turned {
-                            to.put(j, i, &transposed(&numbers), || numbers);
-                        } else {
-                            to.put(i, j, &numbers, || transposed(&numbers));
+                        // SAFETY: each task has squares of its own.
+                        unsafe {
+                            if turned {
+                                to.put(j, i, &transposed(&numbers), || numbers);
+                            } else {
+                                to.put(i, j, &numbers, || transposed(&numbers));
+                            }
                         }
                     }
                 },
@@ -202,7 +209,7 @@ fn rounded(x: f32) -> u32 {
     if x.abs() < LEAST { 0 } else { u32::from(to_bf16(x)) }
 }
 
-/// Squares that a square of sums is written to, at most, but for forms of a symmetric matrix that nobody asks for.
+/// Places that a square of sums is written to, at most. (A symmetric matrix kept as B would have six; nobody wants one.)
 const PLACES: usize = 4;
 
 /// A matrix that several threads write, each squares of its own.
@@ -229,22 +236,22 @@ impl<'a> Writer<'a> {
             true => self.turned.start(i * wide + j, 1).cast::<u8>().cast_const(),
             false => left(i, j),
         };
-        let right = match self.forms.right {
+        let right = |i: usize, j: usize| match self.forms.right {
             true => self.right.start(j * high + i, 1).cast::<u8>().cast_const(),
             false => left(i, j),
         };
-        if both {
-            [left(i, j), turned(i, j), left(j, i), turned(j, i)]
-        } else {
-            [left(i, j), turned(i, j), right, right]
-        }
+        let third = if both { left(j, i) } else { right(i, j) };
+        [left(i, j), turned(i, j), third, if both { turned(j, i) } else { third }]
     }
 
-    /// Writes square (i, j) in every form. Each is written by one thread alone.
+    /// Writes square (i, j) in every form.
+    ///
+    /// # Safety
+    /// Nobody else writes this square meanwhile.
     #[inline(always)]
-    fn put(&self, i: usize, j: usize, numbers: &Numbers, transposed: impl FnOnce() -> Numbers) {
+    unsafe fn put(&self, i: usize, j: usize, numbers: &Numbers, transposed: impl FnOnce() -> Numbers) {
         let (high, wide) = self.size;
-        // SAFETY: each square is written by one thread alone, in all of its forms.
+        // SAFETY: this function's contract; each square has places of its own in every form.
         let left = unsafe { self.left.part(i * wide + j, 1) };
         left[0].0.iter_mut().zip(numbers).for_each(|(left, &x)| *left = x as u16);
         if self.forms.right {
@@ -372,12 +379,15 @@ fn product(
             || {
                 for (j, sums) in (from..to).zip(&sums) {
                     let numbers = finish(alpha, sums, plus.map(|(beta, d)| (beta, &d.left[i * wide + j])));
-                    if lower && i != j {
-                        let turned = transposed(&numbers);
-                        c.put(i, j, &numbers, || turned);
-                        c.put(j, i, &turned, || numbers);
-                    } else {
-                        c.put(i, j, &numbers, || transposed(&numbers));
+                    // SAFETY: a square belongs to one task, and what lies above the diagonal to that of its transpose.
+                    unsafe {
+                        if lower && i != j {
+                            let turned = transposed(&numbers);
+                            c.put(i, j, &numbers, || turned);
+                            c.put(j, i, &turned, || numbers);
+                        } else {
+                            c.put(i, j, &numbers, || transposed(&numbers));
+                        }
                     }
                 }
             },
@@ -388,7 +398,7 @@ fn product(
 
 thread_local! {
     /// The sums of a task, kept for the next.
-    static SUMS: RefCell<Vec<Sums>> = const { RefCell::new(Vec::new()) };
+    static SUMS: Cell<Vec<Sums>> = const { Cell::new(Vec::new()) };
 }
 
 /// α·sums + β·d, rounded.
@@ -408,15 +418,18 @@ fn finish(alpha: f32, sums: &Sums, plus: Option<(f32, &Left)>) -> Numbers {
 
 /// Each of `sums` becomes the product of a row of squares and one of the columns that follow each other in `right`.
 ///
-/// `near(j)` is where the squares will go that come of the j-th: this memory is asked for while they are computed.
+/// `near(j)` is where the squares will go that come of the j-th: this memory is asked for while they are computed (and some
+/// beyond it, where there are many terms).
 fn add_up(left: &[Left], right: &[Right], sums: &mut [Sums], near: impl Fn(usize) -> [*const u8; PLACES]) {
     if left.is_empty() {
         return sums.fill(Sums([0.0; SIDE * SIDE]));
     }
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if let Some(tiles) = amx::Tiles::new() {
-        return in_chunks(left, right, sums, |j, left, right, sums, new| {
-            tiles.add(left, right, sums, new, near(j))
+    if amx::is_in_use() {
+        return amx::with_tiles(|tiles| {
+            in_chunks(left, right, sums, |j, left, right, sums, new| {
+                tiles.add(left, right, sums, new, near(j))
+            });
         });
     }
     isa::run(

@@ -38,8 +38,18 @@ fn slow(k: usize, a: impl Fn(usize) -> f32, b: impl Fn(usize) -> f32) -> f32 {
     sum
 }
 
-const SHAPES: [(usize, usize, usize); 7] =
-    [(1, 1, 1), (32, 32, 32), (33, 31, 65), (5, 300, 40), (200, 64, 288), (64, 290, 600), (3, 2, 0)];
+/// The last two: sums that are put aside and taken up again, and several groups of columns.
+const SHAPES: [(usize, usize, usize); 9] = [
+    (1, 1, 1),
+    (3, 2, 0),
+    (32, 32, 32),
+    (33, 31, 65),
+    (5, 300, 40),
+    (200, 64, 288),
+    (64, 290, 600),
+    (3, 2, SIDE * DEPTH + 40),
+    (SIDE * COLUMNS + 34, 2, 33),
+];
 
 #[test]
 fn sums_have_the_documented_bits_on_every_instruction_set_and_any_number_of_threads() {
@@ -65,6 +75,32 @@ fn sums_have_the_documented_bits_on_every_instruction_set_and_any_number_of_thre
                     assert_eq!(read(&threads, &c), wanted, "{m} {n} {k} {isa:?}");
                 }
             }
+        }
+    }
+    isa::limit(None);
+}
+
+/// Where there are tiles, [`multiply`] does not come to the plain loops with AVX-512.
+#[test]
+fn plain_loops_have_these_bits_too() {
+    let _alone = isa::alone();
+    let threads = Threads::serial();
+    let (m, n, k) = (SIDE, 2 * SIDE, SIDE * DEPTH + 40);
+    let (a, b) = (numbers(1, m * k), numbers(2, k * n));
+    let (left, right) = (filled(&threads, m, k, &a), filled(&threads, k, n, &b));
+    for isa in isa::available() {
+        isa::limit(Some(isa));
+        let mut sums = [Sums([f32::NAN; SIDE * SIDE]); 2];
+        isa::run(
+            #[inline(always)]
+            || {
+                in_chunks(&left.left, &right.right, &mut sums, |_, left, right, sums, new| {
+                    plain::add(left, right, sums, new)
+                })
+            },
+        );
+        for (at, sum) in (0..m * n).map(|at| (at, sums[at % n / SIDE].0[row(at / n) + at % SIDE])) {
+            assert_eq!(sum, slow(k, |p| a[at / n * k + p], |p| b[p * n + at % n]), "{isa:?}");
         }
     }
     isa::limit(None);
