@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo build -q --workspace --bins
+# With all targets, as the checks have built it: for the programs alone, cargo would build everything anew, without the features that tests ask of others.
+cargo build -q --workspace --all-targets
 # At a lower level too: it is built sooner, and what the compiler makes of the code must not matter either.
 CARGO_PROFILE_DEV_OPT_LEVEL=1 RUSTFLAGS="-C no-vectorize-loops -C no-vectorize-slp" cargo build -q -p thalweg-cli --target-dir target/scalar
 checked=0
