@@ -6,8 +6,8 @@
 
 Gradients are not stored: both sides draw them from the same 64-bit linear congruential sequence, one for each step
 (multiplier 6364136223846793005, increment 1442695040888963407, started at the step's number; the upper 53 bits as a
-fraction, minus one half). What is stored is θ divided by the learning rate. Another processor may sum in another order, and a bfloat16 has three digits: `--check` allows
-for that. Versions: see requirements.txt.
+fraction, minus one half). What is stored is θ divided by the learning rate. Another processor may sum in another
+order, and a bfloat16 has three digits: `--check` allows for that. Versions: see requirements.txt.
 """
 
 import numpy as np

@@ -91,14 +91,7 @@ fn plain_loops_have_these_bits_too() {
     for isa in isa::available() {
         isa::limit(Some(isa));
         let mut sums = [Sums([f32::NAN; SIDE * SIDE]); 2];
-        isa::run(
-            #[inline(always)]
-            || {
-                in_chunks(&left.left, &right.right, &mut sums, |_, left, right, sums, new| {
-                    plain::add(left, right, sums, new)
-                })
-            },
-        );
+        add_up_plainly(&left.left, &right.right, &mut sums);
         for (at, sum) in (0..m * n).map(|at| (at, sums[at % n / SIDE].0[row(at / n) + at % SIDE])) {
             assert_eq!(sum, slow(k, |p| a[at / n * k + p], |p| b[p * n + at % n]), "{isa:?}");
         }
