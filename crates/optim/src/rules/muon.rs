@@ -25,8 +25,8 @@
 //! added to ‖u‖. `false` is PyTorch, whose defaults these are: no correction, and ‖u‖ is at least ε. `consistent_rms=0.2` is
 //! PyTorch's `match_rms_adamw`: steps of AdamW's size, so that its rates carry over. The iteration is in the
 //! parameters' own type; with `bf16=true` it is in bfloat16 with sums in f32, as PyTorch's and Jordan's. That has the same bits on every
-//! machine, and pays on those with AMX (Intel's Xeons since 2023), where it takes a sixth of the time of f32; elsewhere it takes two to
-//! five times as long. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds 1e-7 to the norm, and
+//! machine, and pays on those with AMX (Intel's Xeons since 2023), where it takes a sixth of the time of f32; elsewhere it takes more
+//! than twice as long. Keras's Muon sums m without 1 − μ, always scales by 0.2 √max(rows, columns) unless told, adds 1e-7 to the norm, and
 //! gives AdamW what is not a matrix, the embeddings, and the layers that are named to it.
 
 use thalweg_core::gemm::bf16::{self, Forms, Squares};

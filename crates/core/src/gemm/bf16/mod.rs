@@ -1,7 +1,7 @@
 //! Products of matrices in bfloat16, summed in f32: for iterations that bear three digits, as Muon's.
 //!
 //! On processors with AMX (Intel's Xeons since 2023, under Linux 5.16 or later) a product takes about a sixth of the time of [`gemm`](super::gemm())
-//! in f32; elsewhere plain loops give the same bits in two to five times that time. The order of sums is that of the machine's instruction,
+//! in f32; elsewhere plain loops give the same bits in more than twice that time. The order of sums is that of the machine's instruction,
 //! `tdpbf16ps`: of 32 terms those at even places are added up, those at odd places too, both sums are added, and that to what came before.
 //! Products of two bf16 are exact in f32, so that it does not matter whether they are added with one rounding or with two, as long as none
 //! reaches 2¹²⁸; and numbers below 2⁻⁵⁵ count as 0, so that every sum is a multiple of 2⁻¹²⁴ and none is subnormal, which the instruction
