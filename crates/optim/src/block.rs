@@ -4,12 +4,15 @@
 //! number. Memory is fetched ahead of the loop: roots and quotients fill the machine's window of instructions, so that by itself it would not
 //! look far enough.
 
+use std::ops::Range;
+
 use thalweg_core::{Float, isa};
 
 use crate::arithmetic::{added, coupled, limited, proximal};
 use crate::driver::Around;
-use crate::format::{BLOCK8, decode_line};
+use crate::format::{BLOCK8, View};
 use crate::rule::Rule;
+use crate::scratch::Scratch;
 
 const LINE: usize = isa::LINE;
 
@@ -19,10 +22,10 @@ pub(crate) struct Cast<F> {
     scale: F,
     clip: F,
     decay: F,
-    keep: F,
-    moved: F,
+    pub keep: F,
+    pub moved: F,
     /// Nothing cuts or decays the gradient: the usual case, and a shorter loop.
-    bare: bool,
+    pub bare: bool,
 }
 
 impl<F: Float> Cast<F> {
@@ -39,83 +42,79 @@ impl<F: Float> Cast<F> {
 
     /// The gradient as the rule sees it, and as it was before decay: signs of what is not finite would be finite.
     #[inline(always)]
-    fn gradient(&self, bare: bool, grad: F, theta: F) -> (F, F) {
+    pub fn gradient(&self, bare: bool, grad: F, theta: F) -> (F, F) {
         let g = if bare { grad * self.scale } else { limited(grad, self.scale, self.clip) };
         (if bare { g } else { coupled(g, self.decay, theta) }, g)
     }
 }
 
-/// The numbers of one slot in a block.
-#[derive(Debug)]
-pub(crate) struct Room<'a, F> {
-    /// Where they are written, and read where they do not lie in codes.
-    pub numbers: &'a mut [F],
-    /// Codes to read them from, and a scale for each [`BLOCK8`] of them.
-    pub codes: &'a [u8],
-    pub scales: &'a [f32],
+/// Numbers in a block that stays in the first cache through the passes over it.
+pub(crate) const BLOCK: usize = 512;
+const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
+
+/// A rule's memory in the block at `range`.
+pub(crate) struct State<'a, 'v, F, const S: usize> {
+    pub views: &'a mut [View<'v, F>; S],
+    pub scratch: &'a mut [Scratch<F>; S],
+    pub range: &'a Range<usize>,
 }
 
-/// Whether [`run`] can read slots from codes by itself, so that roots and quotients hide the decoding: where nothing cuts or decays the gradient.
-pub(crate) fn decodes<F>(a: &Cast<F>) -> bool {
-    a.bare
-}
-
-/// One block. Slots are read from codes where all of them have some and [`decodes`] says so. Coordinates whose new value or memory is not finite keep what they have: `moved`, if it is not empty, becomes 0
-/// there, and the first comes back.
+/// One block. Coordinates whose new value or memory is not finite keep what they have: `moved`, if it is not empty, becomes 0 there, and the
+/// first comes back.
 #[inline(always)]
 pub(crate) fn run<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     a: &Cast<F>,
     theta: &mut [F],
     grad: &[F],
-    state: &mut [Room<'_, F>; S],
+    state: State<'_, '_, F, S>,
     moved: &mut [F],
 ) -> Option<usize> {
-    if !a.bare {
-        by_slots::<R, F, S, false, false>(coef, a, theta, grad, state, moved)
-    } else if state.iter().any(|s| s.codes.is_empty()) || S == 0 {
-        by_slots::<R, F, S, true, false>(coef, a, theta, grad, state, moved)
+    if a.bare {
+        by_slots::<R, F, S, true>(coef, a, theta, grad, state, moved)
     } else {
-        by_slots::<R, F, S, true, true>(coef, a, theta, grad, state, moved)
+        by_slots::<R, F, S, false>(coef, a, theta, grad, state, moved)
     }
 }
 
 #[inline(always)]
-fn by_slots<R: Rule<S>, F: Float, const S: usize, const BARE: bool, const CODED: bool>(
+fn by_slots<R: Rule<S>, F: Float, const S: usize, const BARE: bool>(
     coef: &R::Coef<F>,
     a: &Cast<F>,
     theta: &mut [F],
     grad: &[F],
-    state: &mut [Room<'_, F>; S],
+    state: State<'_, '_, F, S>,
     moved: &mut [F],
 ) -> Option<usize> {
+    let State { views, scratch, range } = state;
     macro_rules! slots {
-        ($lines:ident: $($s:ident)*) => {{
-            let [$($s,)* ..] = &mut state[..] else { unreachable!("S slots") };
-            $lines::<R, F, S, BARE, CODED>(coef, a, theta, grad, $($s,)* moved)
+        ($lines:ident: $($s:ident $t:ident)*) => {{
+            let [$($s,)* ..] = &mut views[..] else { unreachable!("S slots") };
+            let [$($t,)* ..] = &mut scratch[..] else { unreachable!("S slots") };
+            $lines::<R, F, S, BARE>(coef, a, theta, grad, $($t.numbers($s, range),)* moved)
         }};
     }
     match S {
-        0 => lines0::<R, F, S, BARE, CODED>(coef, a, theta, grad, moved),
-        1 => slots!(lines1: s0),
-        2 => slots!(lines2: s0 s1),
-        3 => slots!(lines3: s0 s1 s2),
-        4 => slots!(lines4: s0 s1 s2 s3),
+        0 => lines0::<R, F, S, BARE>(coef, a, theta, grad, moved),
+        1 => slots!(lines1: s0 t0),
+        2 => slots!(lines2: s0 t0 s1 t1),
+        3 => slots!(lines3: s0 t0 s1 t1 s2 t2),
+        4 => slots!(lines4: s0 t0 s1 t1 s2 t2 s3 t3),
         _ => unreachable!("a rule has at most four slots"),
     }
 }
 
 /// The loop of [`run`], written out for each number of slots: functions of slices, so that the compiler knows that they do not overlap.
 macro_rules! lines {
-    ($name:ident $step:ident: $($s:ident $new:ident $pad:ident $codes:ident $held:ident $k:literal),*) => {
+    ($name:ident $step:ident: $($s:ident $new:ident $pad:ident $k:literal),*) => {
         #[inline(always)]
         #[allow(clippy::too_many_arguments, reason = "a slice for each buffer")]
-        fn $name<R: Rule<S>, F: Float, const S: usize, const BARE: bool, const CODED: bool>(
+        fn $name<R: Rule<S>, F: Float, const S: usize, const BARE: bool>(
             coef: &R::Coef<F>,
             a: &Cast<F>,
             theta: &mut [F],
             grad: &[F],
-            $($s: &mut Room<'_, F>,)*
+            $($s: &mut [F],)*
             moved: &mut [F],
         ) -> Option<usize> {
             let (named, around) = (coef, a);
@@ -125,52 +124,38 @@ macro_rules! lines {
             let whole = theta.len() - theta.len() % LINE;
             let rest = theta.len() - whole;
             // The last numbers go through the same loop, as a line that repeats the last of them.
-            let (mut pad_theta, mut pad_grad) = ([F::zero(); LINE], [F::zero(); LINE]);
-            $(let mut $pad = ([F::zero(); LINE], [0; LINE]);)*
+            let (mut pad_theta, mut pad_grad) = (Aligned([F::zero(); LINE]), Aligned([F::zero(); LINE]));
+            $(let mut $pad = [F::zero(); LINE];)*
             for last in [false, true] {
                 if last && rest == 0 {
                     break;
                 }
                 let start = if last { whole } else { 0 };
                 if last {
-                    pad_theta = padded(&theta[whole..]);
-                    pad_grad = padded(&grad[whole..]);
-                    $(if CODED {
-                        $pad.1 = padded(&$s.codes[whole..]);
-                    } else {
-                        $pad.0 = padded(&$s.numbers[whole..]);
-                    })*
+                    pad_theta.0 = padded(&theta[whole..]);
+                    pad_grad.0 = padded(&grad[whole..]);
+                    $($pad = padded(&$s[whole..]);)*
                 }
-                let rows_theta = if last { &mut pad_theta[..] } else { &mut theta[..whole] };
-                let rows_grad = if last { &pad_grad[..] } else { &grad[..whole] };
+                let rows_theta = if last { &mut pad_theta.0[..] } else { &mut theta[..whole] };
+                let rows_grad = if last { &pad_grad.0[..] } else { &grad[..whole] };
                 let pairs = rows_theta.as_chunks_mut::<LINE>().0.iter_mut().zip(rows_grad.as_chunks::<LINE>().0);
-                $(
-                    let $codes = if last { (&$pad.1[..], $s.scales.get(whole / BLOCK8..).unwrap_or_default()) } else { ($s.codes, $s.scales) };
-                    let $codes = ($codes.0.as_chunks::<LINE>().0, $codes.1);
-                )*
-                $(let $s = if last { &mut $pad.0[..] } else { &mut $s.numbers[..whole] };)*
+                $(let $s = if last { &mut $pad[..] } else { &mut $s[..whole] };)*
                 let rows = pairs$(.zip($s.as_chunks_mut::<LINE>().0))*;
                 for (nth, lines!(@ (theta, grad) $($s)*)) in rows.enumerate() {
                     isa::fetch_ahead(theta);
                     isa::fetch_ahead(grad);
-                    $(let $held = if CODED {
-                        decode_line(&$codes.0[nth], $codes.1[nth / (BLOCK8 / LINE)], R::STATE[$k].sign)
-                    } else {
-                        isa::fetch_ahead($s);
-                        *$s
-                    };)*
+                    $(isa::fetch_ahead($s);)*
                     let mut next = [F::zero(); LINE];
                     $(let mut $new = [F::zero(); LINE];)*
                     // By value: behind references the compiler would look for overlap at each line.
-                    let sound = $step::<R, F, S, BARE>(&coef, &a, &{ *theta }, &{ *grad }, &mut next, $(&$held, &mut $new),*);
+                    let sound = $step::<R, F, S, BARE>(&coef, &a, &{ *theta }, &{ *grad }, &mut next, $(&{ *$s }, &mut $new),*);
                     if sound {
                         *theta = next;
                         $(*$s = $new;)*
                         continue;
                     }
                     let from = start + nth * LINE;
-                    $(*$s = $held;)*
-                    let slots: [&mut [F; LINE]; _] = [$($s),*];
+                    let slots: [&mut [F]; _] = [$($s),*];
                     let mut slots = slots.into_iter();
                     let slots = std::array::from_fn(|_| slots.next().expect("a line for each slot"));
                     let bad = carefully::<R, F, S>(named, around, theta, grad, slots, moved.get_mut(from..from + LINE).unwrap_or_default());
@@ -178,8 +163,8 @@ macro_rules! lines {
                 }
             }
             if rest > 0 {
-                theta[whole..].copy_from_slice(&pad_theta[..rest]);
-                $($s.numbers[whole..].copy_from_slice(&$pad.0[..rest]);)*
+                theta[whole..].copy_from_slice(&pad_theta.0[..rest]);
+                $($s[whole..].copy_from_slice(&$pad[..rest]);)*
             }
             first
         }
@@ -216,30 +201,37 @@ macro_rules! lines {
     (@ $inner:tt $s:tt $($rest:tt)*) => { lines!(@ ($inner, $s) $($rest)*) };
 }
 lines!(lines0 line0:);
-lines!(lines1 line1: s0 n0 p0 c0 h0 0);
-lines!(lines2 line2: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1);
-lines!(lines3 line3: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1, s2 n2 p2 c2 h2 2);
-lines!(lines4 line4: s0 n0 p0 c0 h0 0, s1 n1 p1 c1 h1 1, s2 n2 p2 c2 h2 2, s3 n3 p3 c3 h3 3);
+lines!(lines1 line1: s0 n0 p0 0);
+lines!(lines2 line2: s0 n0 p0 0, s1 n1 p1 1);
+lines!(lines3 line3: s0 n0 p0 0, s1 n1 p1 1, s2 n2 p2 2);
+lines!(lines4 line4: s0 n0 p0 0, s1 n1 p1 1, s2 n2 p2 2, s3 n3 p3 3);
+
+/// On lines of the cache. One such variable in a function lets the compiler put there what it has no registers for, too: else reading it would
+/// touch two lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(crate) struct Aligned<T>(pub T);
 
 /// A line of these numbers, the last one repeated.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 fn padded<T: Copy>(x: &[T]) -> [T; LINE] {
     std::array::from_fn(|i| x[i.min(x.len() - 1)])
 }
 
-/// One line, number by number: one whose new value or memory is not finite keeps what it had.
+/// Number by number: one whose new value or memory is not finite keeps what it had.
 #[cold]
 #[inline(never)]
-fn carefully<R: Rule<S>, F: Float, const S: usize>(
+pub(crate) fn carefully<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     a: &Cast<F>,
-    theta: &mut [F; LINE],
-    grad: &[F; LINE],
-    mut state: [&mut [F; LINE]; S],
+    theta: &mut [F],
+    grad: &[F],
+    mut state: [&mut [F]; S],
     moved: &mut [F],
 ) -> Option<usize> {
     let mut first = None;
-    for i in 0..LINE {
+    for i in 0..theta.len() {
         let (g, size) = a.gradient(a.bare, grad[i], theta[i]);
         let (u, new) = R::element(coef, theta[i], g, std::array::from_fn(|k| state[k][i]));
         let next = added(theta[i], u, a.keep, a.moved);
@@ -262,12 +254,14 @@ pub(crate) fn shrink<R: Rule<S>, F: Float, const S: usize>(
     by: (F, F),
     theta: &mut [F],
     moved: &[F],
-    state: &[Room<'_, F>; S],
+    state: State<'_, '_, F, S>,
 ) {
+    let State { views, scratch, range } = state;
     macro_rules! zipped {
-        ($($s:ident $k:literal),*) => {{
-            let [$($s,)* ..] = &state[..] else { unreachable!("S slots") };
-            let rows = theta.iter_mut().zip(moved)$(.zip($s.numbers.iter()))*;
+        ($($s:ident $t:ident),*) => {{
+            let [$($s,)* ..] = &mut views[..] else { unreachable!("S slots") };
+            let [$($t,)* ..] = &mut scratch[..] else { unreachable!("S slots") };
+            let rows = theta.iter_mut().zip(moved)$(.zip($t.numbers($s, range).iter()))*;
             for zipped!(@ (theta, moved) $($s)*) in rows {
                 let held: [F; _] = [$(*$s),*];
                 *theta = shrunk(*theta, R::metric(coef, std::array::from_fn(|k| held[k])), by, *moved);
@@ -281,10 +275,10 @@ pub(crate) fn shrink<R: Rule<S>, F: Float, const S: usize>(
             let metric = R::metric(coef, std::array::from_fn(|_| unreachable!("no slots")));
             theta.iter_mut().zip(moved).for_each(|(t, &moved)| *t = shrunk(*t, metric, by, moved));
         }
-        1 => zipped!(s0 0),
-        2 => zipped!(s0 0, s1 1),
-        3 => zipped!(s0 0, s1 1, s2 2),
-        4 => zipped!(s0 0, s1 1, s2 2, s3 3),
+        1 => zipped!(s0 t0),
+        2 => zipped!(s0 t0, s1 t1),
+        3 => zipped!(s0 t0, s1 t1, s2 t2),
+        4 => zipped!(s0 t0, s1 t1, s2 t2, s3 t3),
         _ => unreachable!("a rule has at most four slots"),
     }
 }

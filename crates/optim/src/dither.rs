@@ -7,6 +7,8 @@
 //! cancel soon. For the second moment of Adam (β₂ = 0.999) that leaves 0.17 of relative noise
 //! where independent draws leave 0.21 (`scripts/reference/dither.py`).
 
+use crate::format::BLOCK8;
+
 /// Buffers that are rounded with dither of their own: the parameters and up to four slots of memory.
 pub(crate) const BUFFERS: usize = 5;
 /// α for each buffer: the fractions of the golden ratio and of the roots of 2, 3, 7 and 13, times 2³².
@@ -32,6 +34,11 @@ impl Dither {
     pub fn at(self, place: u64) -> Self {
         Self { first: self.first.wrapping_add(PLACE.wrapping_mul(place as u32)) }
     }
+    /// u·2²⁰ for the first place.
+    #[inline(always)]
+    pub fn bits(self) -> u32 {
+        self.first >> (32 - BITS)
+    }
     /// u·2³² for the first place.
     #[inline(always)]
     pub fn first(self) -> u32 {
@@ -43,6 +50,20 @@ impl Dither {
         u.wrapping_add(PLACE)
     }
 }
+
+/// Bits of u that 8-bit memory takes.
+pub(crate) const BITS: u32 = 20;
+/// There u is that of a block's first place, with these bits turned over in each place (those of place·β): as evenly spread, and one
+/// instruction.
+pub(crate) static TURNED: [u32; BLOCK8] = {
+    let mut turned = [0; BLOCK8];
+    let mut place = 0;
+    while place < BLOCK8 {
+        turned[place] = PLACE.wrapping_mul(place as u32) >> (32 - BITS);
+        place += 1;
+    }
+    turned
+};
 
 fn splitmix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -73,6 +94,14 @@ mod tests {
                     let over_steps = discrepancy((0..1000).map(|i| at(from + i, 7)).collect());
                     let over_places = discrepancy((0..1000).map(|i| at(3, from + i)).collect());
                     assert!(over_steps < 0.01 && over_places < 0.01, "{buffer}: {over_steps}, {over_places}");
+                    let in_block = |step, place: u64| {
+                        let block = place / BLOCK8 as u64 * BLOCK8 as u64;
+                        let bits = Dither::new(seed, step, buffer).at(block).bits();
+                        f64::from(bits ^ TURNED[place as usize % BLOCK8]) / f64::from(1 << BITS)
+                    };
+                    let over_steps = discrepancy((0..1000).map(|i| in_block(from + i, 7)).collect());
+                    let over_places = discrepancy((0..1000).map(|i| in_block(3, from + i)).collect());
+                    assert!(over_steps < 0.02 && over_places < 0.02, "{buffer}: {over_steps}, {over_places}");
                 }
             }
         }

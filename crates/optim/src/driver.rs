@@ -12,17 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg_core::{Float, StepError, Threads, isa};
 
-use crate::block::{self, Cast, Room};
+use crate::block::{self, BLOCK, Cast, State};
 use crate::dither::Dither;
-use crate::format::{
-    BLOCK8, View, decode_bf16, decode_block8, encode_bf16, encode_bf16_nearest, encode_block8,
-};
+use crate::format::{BLOCK8, View, decode_bf16, encode_bf16_nearest};
+use crate::late::{self, Late};
 use crate::norm::sum_of_squares;
-use crate::rule::{Checked, Rule, Slot, When};
+use crate::rule::{Checked, Rule, When};
+use crate::scratch::Scratch;
 
-/// Numbers in a block that stays in the first cache through the passes over it.
-pub(crate) const BLOCK: usize = 512;
-const _: () = assert!(BLOCK.is_multiple_of(BLOCK8));
 /// Numbers that are not worth a second thread.
 pub(crate) const ALONE: usize = 1 << 15;
 
@@ -327,65 +324,6 @@ fn cut<F, const S: usize>(span: Span<'_, F, S>, at: usize) -> (Span<'_, F, S>, O
     (first, Some(rest))
 }
 
-/// Scratch of one block of one buffer: where its format is not the computation's own.
-struct Scratch<F>([F; BLOCK]);
-
-fn scratch<F: Float>(view: &View<'_, F>) -> Option<Box<Scratch<F>>> {
-    (!matches!(view, View::Own(_))).then(|| Box::new(Scratch([F::zero(); BLOCK])))
-}
-
-/// Decodes the numbers of a block into scratch, unless they are kept as they are.
-#[inline(always)]
-fn load<F: Float>(view: &View<'_, F>, range: &std::ops::Range<usize>, scratch: &mut Option<Box<Scratch<F>>>) {
-    let Some(to) = scratch.as_mut().map(|s| &mut s.0[..range.len()]) else { return };
-    match view {
-        View::Own(_) => {}
-        View::Bf16(x) => decode_bf16(&x[range.clone()], to),
-        View::Block8 { codes, scales, sign } => {
-            decode_block8(&codes[range.clone()], &scales[range.start / BLOCK8..], *sign, to);
-        }
-    }
-}
-
-/// The numbers of a block: where they are, or in scratch; with the codes to read them from, if they are not decoded yet.
-#[inline(always)]
-fn open<'b, F: Float>(
-    view: &'b mut View<'_, F>,
-    range: &std::ops::Range<usize>,
-    scratch: &'b mut Option<Box<Scratch<F>>>,
-    coded: bool,
-) -> Room<'b, F> {
-    match (view, scratch) {
-        (View::Own(x), _) => Room { numbers: &mut x[range.clone()], codes: &[], scales: &[] },
-        (View::Block8 { codes, scales, .. }, Some(s)) => Room {
-            numbers: &mut s.0[..range.len()],
-            codes: if coded { &codes[range.clone()] } else { &[] },
-            scales: &scales[range.start / BLOCK8..],
-        },
-        (View::Bf16(_), Some(s)) => Room { numbers: &mut s.0[..range.len()], codes: &[], scales: &[] },
-        _ => unreachable!("a compressed view has scratch"),
-    }
-}
-
-/// Writes scratch back in the view's format.
-#[inline(always)]
-fn close<F: Float>(
-    view: &mut View<'_, F>,
-    range: &std::ops::Range<usize>,
-    scratch: &Option<Box<Scratch<F>>>,
-    dither: Dither,
-) {
-    let Some(from) = scratch.as_ref().map(|s| &s.0[..range.len()]) else { return };
-    match view {
-        View::Own(_) => {}
-        View::Bf16(x) => encode_bf16(from, &mut x[range.clone()], dither),
-        View::Block8 { codes, scales, sign } => {
-            let blocks = range.start / BLOCK8..range.end.div_ceil(BLOCK8);
-            encode_block8(from, &mut codes[range.clone()], &mut scales[blocks], *sign, dither);
-        }
-    }
-}
-
 fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     coef: &R::Coef<F>,
     task: &mut Task<'_, F, S>,
@@ -397,59 +335,67 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     let cast = Cast::new(a);
     let (l1, l2) = (F::from_f64(a.l1), F::from_f64(a.l2));
     let len = span.theta.len();
-    let mut theta_scratch = if span.master.is_some() { None } else { scratch(&span.theta) };
-    let mut grad_scratch =
-        matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new(Scratch([F::zero(); BLOCK])));
-    let mut state_scratch = span.state.each_ref().map(scratch);
-    let as_declared =
-        |(view, slot): (&View<'_, F>, &Slot)| matches!(view, View::Block8 { sign, .. } if *sign == slot.sign);
-    let coded = block::decodes(&cast) && span.state.iter().zip(&R::STATE).all(as_declared);
+    let mut theta_scratch = if span.master.is_some() { Scratch::None } else { Scratch::of(&span.theta) };
+    let mut grad_scratch = matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new([F::zero(); BLOCK]));
+    let mut state_scratch = span.state.each_ref().map(Scratch::of);
     let proximal = a.l1 > 0.0 || a.l2 > 0.0;
     let mut moved = if proximal { vec![F::one(); BLOCK] } else { vec![] };
+    // The proximal step asks for the new memory once more.
+    let late = !proximal && late::can::<R, F, S>(&cast, &span.state);
+    let mut late = late.then(|| Box::new(Late::<F, S>::new()));
+    let block = match (&theta_scratch, &grad_scratch) {
+        (Scratch::None, None) if late.is_some() => late::WIDE,
+        _ => BLOCK,
+    };
     let theta_dither = how.dither(0);
     let dither: [Dither; S] = std::array::from_fn(|k| how.dither(1 + k));
     isa::run(
         #[inline(always)]
         || {
-            for from in (0..len).step_by(BLOCK) {
-                let range = from..(from + BLOCK).min(len);
+            let mut from = 0;
+            while from < len {
+                let mut range = from..(from + block).min(len);
+                // Less than a block of codes is at the end.
+                let mut late = late.as_mut().filter(|_| range.len() >= BLOCK8);
+                if late.is_some() {
+                    range.end -= range.len() % BLOCK8;
+                }
                 let place = span.place + from as u64;
-                let mut own_theta;
                 let theta: &mut [F] = match &mut span.master {
                     Some(master) => &mut master[range.clone()],
                     None => {
-                        load(&span.theta, &range, &mut theta_scratch);
-                        own_theta = span.theta.reborrow();
-                        open(&mut own_theta, &range, &mut theta_scratch, false).numbers
+                        theta_scratch.decode(&span.theta, &range);
+                        theta_scratch.numbers(&mut span.theta, &range)
                     }
                 };
                 let grad: &[F] = match (&span.grad, &mut grad_scratch) {
                     (Gradient::Clear(g), _) => &g[range.clone()],
                     (Gradient::Keep(g), _) => &g[range.clone()],
                     (Gradient::KeepBf16(g), Some(to)) => {
-                        let to = &mut to.0[..range.len()];
+                        let to = &mut to[..range.len()];
                         decode_bf16(&g[range.clone()], to);
                         to
                     }
                     _ => unreachable!("a bf16 gradient has scratch"),
                 };
-                // In a loop of its own: a closure of `map` would not be compiled for the instruction set.
-                if !coded {
-                    for (view, room) in span.state.iter().zip(&mut state_scratch) {
-                        load(view, &range, room);
+                let first = if let Some(late) = &mut late {
+                    let dither = dither.map(|dither| dither.at(place));
+                    late.run::<R>(coef, &cast, theta, grad, (&mut span.state, from), dither)
+                } else {
+                    // In a loop of its own: a closure of `map` would not be compiled for the instruction set.
+                    for (view, scratch) in span.state.iter().zip(&mut state_scratch) {
+                        scratch.decode(view, &range);
                     }
-                }
-                let mut rooms = state_scratch.iter_mut();
-                let mut state: [Room<'_, F>; S] = span
-                    .state
-                    .each_mut()
-                    .map(|view| open(view, &range, rooms.next().expect("one for each slot"), coded));
-                moved.fill(F::one());
-                if let Some(first) = block::run::<R, F, S>(coef, &cast, theta, grad, &mut state, &mut moved) {
+                    moved.fill(F::one());
+                    let state = State { views: &mut span.state, scratch: &mut state_scratch, range: &range };
+                    block::run::<R, F, S>(coef, &cast, theta, grad, state, &mut moved)
+                };
+                if let Some(first) = first {
                     bad.fetch_min(task.start + from + first, Ordering::Relaxed);
                 }
                 if proximal {
-                    block::shrink::<R, F, S>(coef, (l1, l2), theta, &moved[..range.len()], &state);
+                    let state = State { views: &mut span.state, scratch: &mut state_scratch, range: &range };
+                    block::shrink::<R, F, S>(coef, (l1, l2), theta, &moved[..range.len()], state);
                 }
                 // The gradient is in the first cache now: read before the step, its misses would not overlap with those of the rest.
                 if how.squares {
@@ -461,8 +407,11 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 if let Gradient::Clear(g) = &mut span.grad {
                     g[range.clone()].fill(F::zero());
                 }
-                for ((view, room), dither) in span.state.iter_mut().zip(&state_scratch).zip(dither) {
-                    close(view, &range, room, dither.at(place));
+                if late.is_none() {
+                    for ((view, scratch), dither) in span.state.iter_mut().zip(&mut state_scratch).zip(dither)
+                    {
+                        scratch.encode(view, &range, dither.at(place));
+                    }
                 }
                 match (&span.master, &mut span.theta) {
                     (Some(master), View::Bf16(copy)) => {
@@ -471,11 +420,12 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                     (Some(master), View::Own(copy)) => {
                         copy[range.clone()].copy_from_slice(&master[range.clone()])
                     }
-                    (_, view) if theta_scratch.is_some() => {
-                        close(view, &range, &theta_scratch, theta_dither.at(place));
-                    }
-                    _ => {}
+                    (_, view) => theta_scratch.encode(view, &range, theta_dither.at(place)),
                 }
+                from = range.end;
+            }
+            if let Some(late) = late {
+                late.finish(&mut span.state);
             }
         },
     );

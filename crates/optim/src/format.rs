@@ -2,11 +2,11 @@
 //!
 //! - **bf16**: the upper 16 bits of an `f32`, 2 bytes a number. Rounded stochastically: up or down with the probability that
 //!   makes the expected value exact, so that small changes are not lost for good.
-//! - **block8**: one byte a number and one `f32` scale for each block of 256, which starts anew at each tensor. A code is a small
-//!   float, decoded by shift and multiply: for signed memory a sign, 4 bits of exponent and 3 of fraction; for memory that is
-//!   never negative 5 bits of exponent and 3 of fraction. Scales are powers of two. Code 0 is zero, other numbers are rounded
-//!   stochastically; a positive number of the second kind never rounds to 0, since rules divide by its root. Blocks in which all is below
-//!   2⁻¹¹⁸ (3e−36) become zeros.
+//! - **block8**: one byte a number and one `f32` scale, a power of two, for each block of 256, which starts anew at each tensor. A code is a small
+//!   float. For memory that is never negative it has 5 bits of exponent e and 3 of fraction f: `2^(e−31)·(1 + f/8)` of the scale, and code 0 is
+//!   zero; a positive number never becomes that, since rules divide by its root. For signed memory there are a sign, 4 bits of exponent and 3 of
+//!   fraction: `±(2^(e−15)·(1 + f/8) − 2^−15)` of the scale, which is zero by itself for code 0 and lets small numbers fade into it. All are
+//!   decoded and encoded by a few additions of integers to the bits of an `f32`, and rounded stochastically. Scales are 2⁻⁹⁵ at least.
 //!
 //! Which way a number rounds comes from (seed, step, place of the number), so it depends neither on threads nor on how tensors are cut: see
 //! `dither.rs`.
@@ -15,7 +15,7 @@ use thalweg_core::Float;
 pub use thalweg_core::bf16::{from_bf16, to_bf16};
 use thalweg_core::isa::LINE;
 
-use crate::dither::Dither;
+use crate::dither::{self, Dither, TURNED};
 use crate::rule::Sign;
 
 /// Numbers in a block of [`Format::Block8`].
@@ -165,33 +165,77 @@ pub(crate) fn encode_bf16_nearest<F: Float>(from: &[F], to: &mut [u16]) {
     }
 }
 
-/// Exponent of the code tables' lowest binade, as the bits of an f32: value(code) = 2^(code/8 − bias)·(1 + (code mod 8)/8).
-const SIGNED: u32 = (127 - 15) << 23;
-const POSITIVE: u32 = (127 - 31) << 23;
-/// Fraction of the largest number of both tables, 1.875, as the bits of an f32: code 127 of the signed one, 255 of the other.
-const TOP: u32 = 0x70_0000;
+/// The bits that a code leaves out.
+const CUT: u32 = dither::BITS;
+/// Binades below a block's scale that codes reach: the lowest number is 2^−15 of it, or 2^−31.
+const SIGNED: u32 = 15;
+const POSITIVE: u32 = 31;
+/// Scales lie between these, so that the lowest number is normal and the largest finite.
+const LEAST: u32 = (POSITIVE + 1) << 23;
+const MOST: u32 = 254 << 23;
+/// The largest number of a block in units of its scale, by its bits after the exponent: 1.875, less what codes with a sign are moved by.
+#[inline(always)]
+fn most(sign: Sign) -> u32 {
+    match sign {
+        Sign::Signed => 0x70_0000 - (1 << (23 - SIGNED)),
+        Sign::NonNegative => 0x70_0000,
+    }
+}
+
+/// Bits of the lowest number of a block, code 0 of those without a sign.
+#[inline(always)]
+fn lowest(scale: f32, sign: Sign) -> u32 {
+    // The memory of a new rule has scales of 0.
+    let scale = scale.to_bits();
+    let scale = if scale < LEAST { LEAST } else { scale };
+    let down = match sign {
+        Sign::Signed => SIGNED,
+        Sign::NonNegative => POSITIVE,
+    };
+    scale.wrapping_sub(down << 23)
+}
+
+/// A code, and the scale with which it is this number: for memory that starts with it in every place. Exact, but for signed memory within 2⁻¹⁵ below
+/// a power of two, where it may be the number next to it.
+pub(crate) fn filled(initial: f32, sign: Sign) -> (u8, f32) {
+    let size = initial.abs();
+    match sign {
+        // 2^31 times the lowest number: the scale itself, which need not be a power of two for once.
+        Sign::NonNegative => ((POSITIVE << 3) as u8, size),
+        Sign::Signed => {
+            let code = (SIGNED << 3) as u8;
+            let near = (size / (1.0 - 1.0 / (1 << SIGNED) as f32)).to_bits();
+            let exact = |scale: &f32| decoded::<f32>(code, lowest(*scale, sign), sign) == size;
+            let scale = [near, near + 1, near - 1].into_iter().map(f32::from_bits).find(exact);
+            (code | if initial < 0.0 { 128 } else { 0 }, scale.unwrap_or(f32::from_bits(near)))
+        }
+    }
+}
 
 /// The number that a code stands for.
 #[inline(always)]
-fn decoded<F: Float>(code: u8, scale: f32, sign: Sign) -> F {
-    let bits = match sign {
-        // The sign is spread over the upper bits, of which one is kept.
-        Sign::Signed => ((i32::from(code as i8) << 20) as u32 & 0x87F0_0000) + SIGNED,
-        Sign::NonNegative => (u32::from(code) << 20) + POSITIVE,
-    };
-    let zero = match sign {
-        Sign::Signed => code & 0x7F == 0,
-        Sign::NonNegative => code == 0,
-    };
-    F::from_f32(f32::from_bits(if zero { 0 } else { bits }) * scale)
+fn decoded<F: Float>(code: u8, lowest: u32, sign: Sign) -> F {
+    F::from_f32(match sign {
+        Sign::Signed => {
+            // The sign is spread over the upper bits.
+            let bits = (i32::from(code as i8) << CUT) as u32;
+            let minus = bits & 0x8000_0000;
+            f32::from_bits((bits & 0x87F0_0000).wrapping_add(lowest)) - f32::from_bits(minus | lowest)
+        }
+        Sign::NonNegative => {
+            let bits = u32::from(code) << CUT;
+            f32::from_bits(if code == 0 { bits } else { bits.wrapping_add(lowest) })
+        }
+    })
 }
 
 /// A line of codes of one block.
 #[inline(always)]
 pub(crate) fn decode_line<F: Float>(codes: &[u8; LINE], scale: f32, sign: Sign) -> [F; LINE] {
+    let lowest = lowest(scale, sign);
     let mut line = [F::zero(); LINE];
     for i in 0..LINE {
-        line[i] = decoded(codes[i], scale, sign);
+        line[i] = decoded(codes[i], lowest, sign);
     }
     line
 }
@@ -199,69 +243,119 @@ pub(crate) fn decode_line<F: Float>(codes: &[u8; LINE], scale: f32, sign: Sign) 
 #[inline(always)]
 pub(crate) fn decode_block8<F: Float>(codes: &[u8], scales: &[f32], sign: Sign, to: &mut [F]) {
     for ((codes, to), &scale) in codes.chunks(BLOCK8).zip(to.chunks_mut(BLOCK8)).zip(scales) {
+        let lowest = lowest(scale, sign);
         for (x, &code) in to.iter_mut().zip(codes) {
-            *x = decoded(code, scale, sign);
+            *x = decoded(code, lowest, sign);
         }
     }
 }
 
+/// Numbers into codes; those beyond what codes reach become the largest.
 #[inline(always)]
 pub(crate) fn encode_block8<F: Float>(
-    from: &[F],
+    from: &mut [F],
     codes: &mut [u8],
     scales: &mut [f32],
     sign: Sign,
     dither: Dither,
 ) {
-    let blocks = from.chunks(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(scales).enumerate();
+    let blocks = from.chunks_mut(BLOCK8).zip(codes.chunks_mut(BLOCK8)).zip(scales).enumerate();
     for (nth, ((from, codes), scale)) in blocks {
-        let dither = dither.at((nth * BLOCK8) as u64);
-        let (unit, inverse) = unit(largest(from).min(f32::MAX));
-        *scale = unit;
-        // The bits that are cut off, and what is added before.
-        const CUT: u32 = 20;
-        let dice = |u: u32| (u >> (32 - CUT)) as i32;
+        *scale = scale_of(largest(from, sign), from, sign);
+        Encoder::new(*scale, sign, dither.at((nth * BLOCK8) as u64)).block(from, codes, sign);
+    }
+}
+
+/// What the numbers of one block are encoded with. They have the sign of their kind, and are no larger than the block's scale allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Encoder {
+    lowest: u32,
+    /// −lowest, and the dither in the bits that are free there.
+    offset: u32,
+}
+
+impl Encoder {
+    #[inline(always)]
+    pub fn new(scale: f32, sign: Sign, dither: Dither) -> Self {
+        let lowest = lowest(scale, sign);
+        Self { lowest, offset: lowest.wrapping_neg() | dither.bits() }
+    }
+
+    #[inline(always)]
+    pub fn block<F: Float>(self, from: &[F], codes: &mut [u8], sign: Sign) {
+        for ((&x, code), &turned) in from.iter().zip(codes).zip(&TURNED) {
+            *code = self.code(x, turned, sign);
+        }
+    }
+
+    /// The `nth` line.
+    #[inline(always)]
+    pub fn line<F: Float>(self, from: [F; LINE], nth: usize, sign: Sign) -> [u8; LINE] {
+        let turned = &TURNED.as_chunks::<LINE>().0[nth];
+        let mut codes = [0; LINE];
+        for i in 0..LINE {
+            codes[i] = self.code(from[i], turned[i], sign);
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn code<F: Float>(self, x: F, turned: u32, sign: Sign) -> u8 {
+        let x = x.to_f32();
+        let add = (turned ^ self.offset) as i32;
         match sign {
             Sign::Signed => {
-                let lowest = f32::from_bits((1 << CUT) + SIGNED);
-                each(from, codes, dither, |x, u| {
-                    let (y, dice) = (x.to_f32() * inverse, dice(u));
-                    let size = y.abs();
-                    let up = (size.to_bits() as i32 + (dice - SIGNED as i32)) >> CUT;
-                    // Below the lowest code: that one or 0, in proportion.
-                    let low = if (dice as f32) < size * ((1 << CUT) as f32 / lowest) { 1 } else { 0 };
-                    let code = if size < lowest { low } else { up };
-                    let code = if code < 127 { code } else { 127 };
-                    (code as u32 | (y.to_bits() >> 31) << 7) as u8
-                });
+                let moved = x.abs() + f32::from_bits(self.lowest);
+                let code = (moved.to_bits() as i32).wrapping_add(add) >> CUT;
+                (code as u32 | (x.to_bits() >> 31) << 7) as u8
             }
-            Sign::NonNegative => each(from, codes, dither, |x, u| {
-                // −0 is 0.
-                let bits = (x.to_f32().abs() * inverse).to_bits() as i32;
-                let up = (bits + (dice(u) - POSITIVE as i32)) >> CUT;
+            Sign::NonNegative => {
+                let bits = x.to_bits() as i32;
+                let code = bits.wrapping_add(add) >> CUT;
                 // Nothing positive becomes 0.
-                let lowest = if bits < 1 { bits } else { 1 };
-                let code = (if up < lowest { lowest } else { up }) as u32;
-                (if code < 255 { code } else { 255 }) as u8
-            }),
+                let least = if bits < 1 { bits } else { 1 };
+                (if code < least { least } else { code }) as u8
+            }
         }
     }
 }
 
-/// The scale of a block whose largest number is `top`, and one divided by it: a power of two, so that the grid of codes stays where it is
-/// while that number moves a little (else every number would be rounded anew). Blocks of next to nothing become zeros: those whose lowest code
-/// would be below the least f32.
+/// The largest |number| as the bits of an f32; numbers without a sign lose that of −0.
 #[inline(always)]
-fn unit(top: f32) -> (f32, f32) {
-    let above = f32::from_bits((top.to_bits() + (0x7F_FFFF - TOP)) & 0x7F80_0000);
-    let unit = if above < f32::INFINITY { above } else { f32::from_bits(0x7F00_0000) };
-    const LEAST: f32 = f32::from_bits((127 - 118) << 23);
-    if top < LEAST { (0.0, 0.0) } else { (unit, 1.0 / unit) }
+pub(crate) fn largest<F: Float>(numbers: &mut [F], sign: Sign) -> u32 {
+    let mut top = 0;
+    for x in numbers {
+        if sign == Sign::NonNegative {
+            *x = x.abs();
+        }
+        let size = x.to_f32().abs().to_bits();
+        top = if top < size { size } else { top };
+    }
+    top
 }
 
-/// max |x| over a block of numbers that are no NaN: by their bits, which rise with |x|.
+/// The scale of a block whose largest number has these bits: a power of two, so that the grid of codes stays where it is while that number moves a
+/// little (else every number would be rounded anew). Numbers beyond the largest code of all are cut to it.
 #[inline(always)]
-fn largest<F: Float>(from: &[F]) -> f32 {
-    let sizes = from.iter().map(|x| x.to_f32().abs().to_bits() as i32);
-    f32::from_bits(sizes.fold(0, |top, size| if top < size { size } else { top }) as u32)
+pub(crate) fn scale_of<F: Float>(top: u32, numbers: &mut [F], sign: Sign) -> f32 {
+    let above = (top + (0x7F_FFFF - most(sign))) & 0x7F80_0000;
+    if above > MOST {
+        cut(numbers, f32::from_bits(MOST | most(sign)));
+    }
+    f32::from_bits(if above < LEAST {
+        LEAST
+    } else if above < MOST {
+        above
+    } else {
+        MOST
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn cut<F: Float>(numbers: &mut [F], most: f32) {
+    let most = F::from_f32(most);
+    for x in numbers {
+        *x = x.at_most(most).at_least(-most);
+    }
 }

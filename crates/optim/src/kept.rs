@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use thalweg_core::{Buffer, Float, Memory, Tensor};
 
-use crate::format::{BLOCK8, Format, SMALL, View};
-use crate::rule::{Sign, Slot};
+use crate::format::{BLOCK8, Format, SMALL, View, filled};
+use crate::rule::Slot;
 
 /// One slot of a rule's memory over some tensors.
 #[derive(Debug)]
@@ -52,10 +52,9 @@ impl<F: Float> Kept<F> {
                     Place::Own(range) => own[range.clone()].fill(F::from_f64(initial)),
                     Place::Bf16(x) => x.fill(crate::format::to_bf16(initial as f32)),
                     Place::Block8(codes, scales) => {
-                        // The largest code in every place: exact.
-                        let top = if slot.sign == Sign::NonNegative { 255 } else { 127 };
-                        codes.fill(if initial < 0.0 { top | 128 } else { top });
-                        scales.fill(initial.abs() as f32 / 1.875);
+                        let (code, scale) = filled(initial as f32, slot.sign);
+                        codes.fill(code);
+                        scales.fill(scale);
                     }
                 }
             }

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use thalweg_core::{Float, Threads, isa};
 
-use crate::driver::{ALONE, BLOCK, task_len};
+use crate::block::BLOCK;
+use crate::driver::{ALONE, task_len};
 
 /// Σ f(x) of a block, each number by its place in one of 16 lanes, which are added in pairs. A zero adds nothing.
 #[inline(always)]

@@ -9,7 +9,8 @@ use std::sync::Mutex;
 
 use thalweg_core::{Float, Threads, isa};
 
-use crate::driver::{ALONE, BLOCK, task_len};
+use crate::block::BLOCK;
+use crate::driver::{ALONE, task_len};
 use crate::norm::{root, sum_of};
 
 /// The gradient of some rows (sorted, distinct) of a tensor; a dense gradient is one row.

@@ -1,8 +1,6 @@
 //! Compressed memory and bf16 parameters under every rule: cuts, alignments, threads and instruction sets change no bit; a rate of 0 moves
 //! nothing; what is saved goes on; numbers at the ends of the range stay finite.
 
-use std::sync::{Mutex, PoisonError};
-
 use proptest::prelude::*;
 use thalweg_core::{Float, Kind, Memory, Penalty, Threads, Total, isa};
 use thalweg_optim::format::{BLOCK8, Format, SMALL, from_bf16, to_bf16};
@@ -12,7 +10,7 @@ use thalweg_optim::{
     Around, Gradient, Rule, Setup, Slot, Span, Stepper, Sweep, TensorMut, View, state, sweep,
 };
 
-use crate::common::{Visit, all_settings, both, coef, every_rule, kinds, numbers, penalty, setup};
+use crate::common::{Visit, all_settings, both, coef, every_rule, kinds, numbers, one_set, penalty, setup};
 
 /// Numbers of a format, `offset` places into their allocation.
 enum Stored<F> {
@@ -291,9 +289,7 @@ fn text(rule: &str, format: &str) -> String {
 
 both! {
     fn bf16_parameters_are_the_same_on_every_instruction_set<F>() {
-        // The limit is the process's: one at a time.
-        static ONE: Mutex<()> = Mutex::new(());
-        let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = one_set();
         let n = SMALL + 77;
         let gradients: Vec<Vec<f64>> = (2..5).map(|seed| numbers(seed, n)).collect();
         for (rule, master) in all_settings().iter().flat_map(|r| [(r, true), (r, false)]) {

@@ -1,7 +1,5 @@
 //! What every rule of the registry must do, at settings made from its declarations.
 
-use std::sync::{Mutex, PoisonError};
-
 use thalweg_core::random::{Purpose, Stream};
 use thalweg_core::{At, NoOracle, Penalty, StepError, Threads, Total, isa};
 use thalweg_optim::chain::STAGES;
@@ -9,7 +7,7 @@ use thalweg_optim::rules::{ALL, Build};
 use thalweg_optim::schedule::CURVES;
 use thalweg_optim::{Horizon, Plan, Setup};
 
-use crate::common::{Run, all_settings, both, kinds, layout, numbers, penalty, setup, write};
+use crate::common::{Run, all_settings, both, kinds, layout, numbers, one_set, penalty, setup, write};
 use crate::reference::{F32, F64, Near, RULES, Reference};
 
 /// All of the driver at work around a rule: clipping by value, both penalties, an average.
@@ -68,9 +66,7 @@ both! {
     }
 
     fn instruction_sets_change_no_bit<F>() {
-        // The limit is the process's: one at a time.
-        static ONE: Mutex<()> = Mutex::new(());
-        let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = one_set();
         let n = 1100;
         for rule in all_settings() {
             let all: Vec<_> = isa::available().into_iter().map(|set| {

@@ -231,6 +231,7 @@ fn two(kind: Kind, sizes: [usize; 2]) -> Arc<Layout> {
 /// Penalties reach tables that are looked up as they reach weights, wherever a rule takes them: bit for bit.
 #[test]
 fn tables_are_penalised_as_weights_are() {
+    let _guard = crate::common::one_set();
     let mut felt = 0;
     let others = ALL.iter().filter(|e| e.rest.is_none()).map(|e| format!("{}(lr=0.01)", e.name));
     for rule in all().into_iter().chain(others) {
