@@ -1,7 +1,7 @@
 //! [`Threads`]: a small fork-join for sections of microseconds.
 //!
-//! Helpers spin for about 100 µs after a section before they sleep, so that a section which follows at once costs under a
-//! microsecond to start; waking a sleeping pool costs 20 to 30 µs. Which thread runs which task is left open, so tasks
+//! Helpers spin for about half a millisecond after a section before they sleep, so that a section which follows soon costs under a
+//! microsecond to start; waking a sleeping pool costs 20 to 60 µs. Which thread runs which task is left open, so tasks
 //! write to places of their own and results do not depend on it.
 
 use std::any::Any;
@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::processors::Helpers;
 
-/// How long a helper spins before it sleeps.
-const SPIN: Duration = Duration::from_micros(100);
+/// How long a helper spins before it sleeps: longer than what is usually done between two steps of a small model by one thread, a loop in
+/// Python included, and a fraction of what OpenMP runtimes do.
+const SPIN: Duration = Duration::from_micros(500);
 
 /// A handle to a group of threads; clones share it.
 #[derive(Clone, Debug)]

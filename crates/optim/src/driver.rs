@@ -25,7 +25,10 @@ pub(crate) const ALONE: usize = 1 << 15;
 
 /// Numbers in a task of a thread, of so many in all: a multiple of [`BLOCK`]. Sums are joined task by task, so threads play no part in it.
 pub(crate) fn task_len(total: usize) -> usize {
-    (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 4, 1 << 16)
+    let small = (total / 16).next_multiple_of(BLOCK).clamp(ALONE / 4, 1 << 16);
+    // At the start of a task memory is not fetched ahead.
+    let large = (total / 64).next_multiple_of(BLOCK).min(1 << 18);
+    small.max(large)
 }
 
 /// What surrounds the rule: coefficients of one span.
