@@ -1,8 +1,8 @@
-//! The loop over a block of 8-bit memory: decoded as the rule goes over it, and encoded a block later.
+//! The loop over 8-bit memory: a block is decoded as the rule goes over it, and encoded while the rule is at the next one.
 //!
-//! A block's scale is known when all of its new numbers are. Encoded at once, nothing else could be done meanwhile; while the rule is at the next block,
-//! roots and quotients leave the machine time for it. Whether all is finite is asked once a block, too: where something is not, the block, whose codes
-//! are still what they were, is done again number by number.
+//! A block's scale is known when all of its new numbers are. Encoded then and there, nothing else could be done meanwhile; while the rule is at the
+//! next block, roots and quotients leave the machine time for it. Whether all is finite is asked once a block, too: where something is not, the
+//! block, whose codes are still what they were, is done again number by number.
 
 use thalweg_core::{Float, isa};
 
@@ -10,7 +10,7 @@ use crate::arithmetic::added;
 use crate::block::{Aligned, Cast, carefully};
 use crate::dither::Dither;
 use crate::format::{BLOCK8, Encoder, View, decode_block8, decode_line, largest, scale_of};
-use crate::rule::{Rule, Sign};
+use crate::rule::{Rule, Sign, Slot};
 
 const LINE: usize = isa::LINE;
 const LINES: usize = BLOCK8 / LINE;
@@ -20,13 +20,14 @@ pub(crate) const WIDE: usize = 8 * BLOCK8;
 
 /// Whether a stretch can be run so: all slots lie in codes of the kind that the rule declares, and nothing cuts or decays the gradient.
 pub(crate) fn can<R: Rule<S>, F: Float, const S: usize>(a: &Cast<F>, views: &[View<'_, F>; S]) -> bool {
-    let as_declared = |(view, slot): (&View<'_, F>, &crate::rule::Slot)| matches!(view, View::Block8 { sign, .. } if *sign == slot.sign);
+    let as_declared =
+        |(view, slot): (&View<'_, F>, &Slot)| matches!(view, View::Block8 { sign, .. } if *sign == slot.sign);
     S > 0 && a.bare && views.iter().zip(&R::STATE).all(as_declared)
 }
 
 /// The memory of a stretch between a block and the next.
 pub(crate) struct Late<F, const S: usize> {
-    slots: [Slot<F>; S],
+    slots: [Held<F>; S],
     /// The parameters of the block at hand before it was run.
     old: Aligned<[F; BLOCK8]>,
     /// Which numbers of the slots are those of the block at hand.
@@ -35,7 +36,7 @@ pub(crate) struct Late<F, const S: usize> {
     before: Option<usize>,
 }
 
-struct Slot<F> {
+struct Held<F> {
     /// New numbers: of the block at hand, and of the block before.
     numbers: Aligned<[[F; BLOCK8]; 2]>,
     /// What encodes the block before,
@@ -62,7 +63,7 @@ struct Room<'a, F> {
     top: &'a mut u32,
 }
 
-impl<F: Float> Slot<F> {
+impl<F: Float> Held<F> {
     #[inline(always)]
     fn open<'a>(&'a mut self, view: &'a mut View<'_, F>, at: usize, at_hand: usize) -> Room<'a, F> {
         let View::Block8 { codes, scales, .. } = view else { unreachable!("in codes") };
@@ -83,7 +84,7 @@ impl<F: Float> Slot<F> {
 
 impl<F: Float, const S: usize> Late<F, S> {
     pub fn new() -> Self {
-        let slot = |_| Slot {
+        let slot = |_| Held {
             numbers: Aligned([[F::zero(); BLOCK8]; 2]),
             encoder: Encoder::default(),
             nowhere: [0; BLOCK8],
