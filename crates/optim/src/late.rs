@@ -188,6 +188,7 @@ fn lines_mut<T>(x: &mut [T]) -> &mut [[T; LINE]; LINES] {
 macro_rules! lines {
     ($name:ident: $($s:ident $held:ident $new:ident $top:ident $k:literal),*) => {
         #[inline(always)]
+        #[allow(clippy::too_many_arguments, reason = "a room for each slot")]
         fn $name<R: Rule<S>, F: Float, const S: usize>(
             coef: &R::Coef<F>,
             a: &Cast<F>,
