@@ -217,18 +217,20 @@ fn help(shared: &Shared, nth: usize, threads: usize) {
     shared.bed.lock().unwrap_or_else(PoisonError::into_inner).join();
     let idle = |order| shared.free.0.load(order) == 0 && !shared.stop.load(order);
     loop {
-        let since = Instant::now();
+        let mut since = Instant::now();
         let mut spins = 0u32;
         while idle(Ordering::Acquire) {
             std::hint::spin_loop();
             spins += 1;
             if spins.is_multiple_of(64) && since.elapsed() > SPIN {
-                let mut bed = shared.bed.lock().unwrap_or_else(PoisonError::into_inner);
+                let bed = shared.bed.lock().unwrap_or_else(PoisonError::into_inner);
                 shared.sleepers.fetch_add(1, Ordering::SeqCst);
-                while idle(Ordering::SeqCst) {
-                    bed = shared.wake.wait(bed).unwrap_or_else(PoisonError::into_inner);
+                if idle(Ordering::SeqCst) {
+                    drop(shared.wake.wait(bed).unwrap_or_else(PoisonError::into_inner));
                 }
                 shared.sleepers.fetch_sub(1, Ordering::SeqCst);
+                // Too late for the section that woke it, perhaps: it waits for the next one.
+                since = Instant::now();
             }
         }
         if shared.stop.load(Ordering::Acquire) {

@@ -5,7 +5,8 @@
 //! value or memory would not be finite keeps both, and is reported: a squared gradient that overflows would stop it for good.
 //!
 //! The sweep goes block by block: what is kept in a compressed format is decoded into scratch that stays in the first cache, the
-//! rule's loop runs over plain slices, and the results are encoded again.
+//! rule's loop runs over plain slices, and the results are encoded again. Memory in 8 bits has a loop of its own where nothing but the rule
+//! looks at it: [`crate::late`].
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -340,11 +341,13 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     let len = span.theta.len();
     let mut theta_scratch = if span.master.is_some() { Scratch::None } else { Scratch::of(&span.theta) };
     let mut grad_scratch = matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new([F::zero(); BLOCK]));
-    let mut state_scratch = span.state.each_ref().map(Scratch::of);
     let proximal = a.l1 > 0.0 || a.l2 > 0.0;
     let mut moved = if proximal { vec![F::one(); BLOCK] } else { vec![] };
-    // The proximal step asks for the new memory once more.
-    let late = !proximal && late::can::<R, F, S>(&cast, &span.state);
+    // The proximal step asks for the new memory once more; and the first block has none before it.
+    let late = !proximal && len >= BLOCK && late::can::<R, F, S>(&cast, &span.state);
+    let all = late && len.is_multiple_of(BLOCK);
+    let mut state_scratch =
+        span.state.each_ref().map(|view| if all { Scratch::None } else { Scratch::of(view) });
     let mut late = late.then(|| Box::new(Late::<F, S>::new()));
     let block = match (&theta_scratch, &grad_scratch) {
         (Scratch::None, None) if late.is_some() => late::WIDE,
@@ -358,10 +361,10 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
             let mut from = 0;
             while from < len {
                 let mut range = from..(from + block).min(len);
-                // Less than a block of codes is at the end.
-                let mut late = late.as_mut().filter(|_| range.len() >= BLOCK8);
+                // Less than a block is at the end.
+                let mut late = late.as_mut().filter(|_| range.len() >= BLOCK);
                 if late.is_some() {
-                    range.end -= range.len() % BLOCK8;
+                    range.end -= range.len() % BLOCK;
                 }
                 let place = span.place + from as u64;
                 let theta: &mut [F] = match &mut span.master {
@@ -402,7 +405,9 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
                 }
                 // The gradient is in the first cache now: read before the step, its misses would not overlap with those of the rest.
                 if how.squares {
-                    task.squares += sum_of_squares(grad);
+                    for block in grad.chunks(BLOCK) {
+                        task.squares += sum_of_squares(block);
+                    }
                 }
                 if let Some(copy) = &mut span.average {
                     block::average(&mut copy[range.clone()], theta, a.average);

@@ -2,11 +2,12 @@
 //!
 //! - **bf16**: the upper 16 bits of an `f32`, 2 bytes a number. Rounded stochastically: up or down with the probability that
 //!   makes the expected value exact, so that small changes are not lost for good.
-//! - **block8**: one byte a number and one `f32` scale, a power of two, for each block of 256, which starts anew at each tensor. A code is a small
-//!   float. For memory that is never negative it has 5 bits of exponent e and 3 of fraction f: `2^(e−31)·(1 + f/8)` of the scale, and code 0 is
-//!   zero; a positive number never becomes that, since rules divide by its root. For signed memory there are a sign, 4 bits of exponent and 3 of
-//!   fraction: `±(2^(e−15)·(1 + f/8) − 2^−15)` of the scale, which is zero by itself for code 0 and lets small numbers fade into it. All are
-//!   decoded and encoded by a few additions of integers to the bits of an `f32`, and rounded stochastically. Scales are 2⁻⁹⁵ at least.
+//! - **block8**: one byte a number and one `f32` scale for each block of 256, which starts anew at each tensor. A code is a small float. For memory
+//!   that is never negative it has 5 bits of exponent e and 3 of fraction f: `2^(e−31)·(1 + f/8)` of the scale, and code 0 is zero; what is positive
+//!   as an `f32` never becomes that, since rules divide by its root. For signed memory there are a sign, 4 bits of exponent and 3 of fraction:
+//!   `±(2^(e−15)·(1 + f/8) − 2^−15)` of the scale, which is zero by itself for code 0 and lets small numbers fade into it. Both are decoded and encoded by
+//!   a few additions, most of them of integers to the bits of an `f32`, and rounded stochastically. Scales are powers of two, 2⁻⁹⁵ at least (2⁻¹¹¹ for signed
+//!   memory); that of memory which starts with a number is that number.
 //!
 //! Which way a number rounds comes from (seed, step, place of the number), so it depends neither on threads nor on how tensors are cut: see
 //! `dither.rs`.
@@ -56,9 +57,9 @@ pub enum View<'a, F> {
     Block8 {
         /// One code a number.
         codes: &'a mut [u8],
-        /// One scale a block.
+        /// One scale a block: a power of two once it has been written.
         scales: &'a mut [f32],
-        /// Which of the two code tables.
+        /// Which of the two kinds of codes.
         sign: Sign,
     },
 }
@@ -132,7 +133,8 @@ pub(crate) fn decode_bf16<F: Float>(from: &[u16], to: &mut [F]) {
 /// Stochastic rounding to bf16. Numbers beyond the largest bf16 become it; what is not finite stays so.
 #[inline(always)]
 pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dither: Dither) {
-    each(from, to, dither, |x, u| {
+    let mut u = dither.first();
+    for (&x, to) in from.iter().zip(to) {
         let finite = x.abs() < F::INFINITY;
         let bits = x.to_f32().to_bits();
         let up = bits.wrapping_add(u >> 16);
@@ -140,16 +142,7 @@ pub(crate) fn encode_bf16<F: Float>(from: &[F], to: &mut [u16], dither: Dither) 
         let largest = (bits & 0x8000_0000) | 0x7F7F_0000;
         let up = if (up & 0x7FFF_FFFF) >= 0x7F80_0000 { largest } else { up };
         let up = if finite { up } else { bits };
-        (up >> 16) as u16
-    });
-}
-
-/// Each number and its dither through `code`.
-#[inline(always)]
-fn each<F: Float, C>(from: &[F], to: &mut [C], dither: Dither, code: impl Fn(F, u32) -> C) {
-    let mut u = dither.first();
-    for (&x, to) in from.iter().zip(to) {
-        *to = code(x, u);
+        *to = (up >> 16) as u16;
         u = Dither::next(u);
     }
 }
@@ -167,12 +160,26 @@ pub(crate) fn encode_bf16_nearest<F: Float>(from: &[F], to: &mut [u16]) {
 
 /// The bits that a code leaves out.
 const CUT: u32 = dither::BITS;
-/// Binades below a block's scale that codes reach: the lowest number is 2^−15 of it, or 2^−31.
+/// Binades below a block's scale that codes reach.
 const SIGNED: u32 = 15;
 const POSITIVE: u32 = 31;
-/// Scales lie between these, so that the lowest number is normal and the largest finite.
-const LEAST: u32 = (POSITIVE + 1) << 23;
+/// The largest scale: 1.875 of it is finite.
 const MOST: u32 = 254 << 23;
+
+#[inline(always)]
+fn binades(sign: Sign) -> u32 {
+    match sign {
+        Sign::Signed => SIGNED,
+        Sign::NonNegative => POSITIVE,
+    }
+}
+
+/// The least scale: what codes are added to is a normal number.
+#[inline(always)]
+fn least(sign: Sign) -> u32 {
+    (binades(sign) + 1) << 23
+}
+
 /// The largest number of a block in units of its scale, by its bits after the exponent: 1.875, less what codes with a sign are moved by.
 #[inline(always)]
 fn most(sign: Sign) -> u32 {
@@ -182,34 +189,33 @@ fn most(sign: Sign) -> u32 {
     }
 }
 
-/// Bits of the lowest number of a block, code 0 of those without a sign.
+/// What the bits of a code are added to: those of the scale's lowest binade.
 #[inline(always)]
 fn lowest(scale: f32, sign: Sign) -> u32 {
     // The memory of a new rule has scales of 0.
     let scale = scale.to_bits();
-    let scale = if scale < LEAST { LEAST } else { scale };
-    let down = match sign {
-        Sign::Signed => SIGNED,
-        Sign::NonNegative => POSITIVE,
-    };
-    scale.wrapping_sub(down << 23)
+    let scale = if scale < least(sign) { least(sign) } else { scale };
+    scale.wrapping_sub(binades(sign) << 23)
 }
 
-/// A code, and the scale with which it is this number: for memory that starts with it in every place. Exact, but for signed memory within 2⁻¹⁵ below
-/// a power of two, where it may be the number next to it.
+/// A code and a scale that make this number, for memory that starts with it in every place. Exact, but for signed memory within 2⁻¹⁵ below a power of
+/// two, where it may be the number next to it, and for numbers that are no more than codes of the least scale.
 pub(crate) fn filled(initial: f32, sign: Sign) -> (u8, f32) {
     let size = initial.abs();
-    match sign {
-        // 2^31 times the lowest number: the scale itself, which need not be a power of two for once.
-        Sign::NonNegative => ((POSITIVE << 3) as u8, size),
-        Sign::Signed => {
-            let code = (SIGNED << 3) as u8;
-            let near = (size / (1.0 - 1.0 / (1 << SIGNED) as f32)).to_bits();
-            let exact = |scale: &f32| decoded::<f32>(code, lowest(*scale, sign), sign) == size;
-            let scale = [near, near + 1, near - 1].into_iter().map(f32::from_bits).find(exact);
-            (code | if initial < 0.0 { 128 } else { 0 }, scale.unwrap_or(f32::from_bits(near)))
+    // 2^−down of the scale, which need not be a power of two for once.
+    for down in 0..binades(sign) {
+        let moved = if sign == Sign::Signed { libm::ldexp(1.0, -(SIGNED as i32)) } else { 0.0 };
+        let share = libm::ldexp(1.0, -(down as i32)) - moved;
+        let near = ((f64::from(size) / share) as f32).min(f32::MAX).to_bits();
+        if near < least(sign) {
+            continue;
         }
+        let code = ((binades(sign) - down) << 3) as u8;
+        let exact = |scale: &f32| decoded::<f32>(code, lowest(*scale, sign), sign) == size;
+        let scale = [near, near + 1, near - 1].into_iter().map(f32::from_bits).find(exact);
+        return (code | if initial < 0.0 { 128 } else { 0 }, scale.unwrap_or(f32::from_bits(near)));
     }
+    (u8::from(sign == Sign::NonNegative && size > 0.0), 0.0)
 }
 
 /// The number that a code stands for.
@@ -312,7 +318,7 @@ impl Encoder {
             Sign::NonNegative => {
                 let bits = x.to_bits() as i32;
                 let code = bits.wrapping_add(add) >> CUT;
-                // Nothing positive becomes 0.
+                // Nothing positive, as an f32, becomes 0.
                 let least = if bits < 1 { bits } else { 1 };
                 (if code < least { least } else { code }) as u8
             }
@@ -338,17 +344,12 @@ pub(crate) fn largest<F: Float>(numbers: &mut [F], sign: Sign) -> u32 {
 /// little (else every number would be rounded anew). Numbers beyond the largest code of all are cut to it.
 #[inline(always)]
 pub(crate) fn scale_of<F: Float>(top: u32, numbers: &mut [F], sign: Sign) -> f32 {
-    let above = (top + (0x7F_FFFF - most(sign))) & 0x7F80_0000;
-    if above > MOST {
+    if top > MOST | most(sign) {
         cut(numbers, f32::from_bits(MOST | most(sign)));
+        return f32::from_bits(MOST);
     }
-    f32::from_bits(if above < LEAST {
-        LEAST
-    } else if above < MOST {
-        above
-    } else {
-        MOST
-    })
+    let above = (top + (0x7F_FFFF - most(sign))) & 0x7F80_0000;
+    f32::from_bits(if above < least(sign) { least(sign) } else { above })
 }
 
 #[cold]

@@ -205,16 +205,16 @@ macro_rules! lines {
                 isa::fetch_ahead(&theta[nth]);
                 isa::fetch_ahead(&grad[nth]);
                 $(isa::fetch_ahead(&$s.codes[nth]);)*
-                let (before, g) = (theta[nth], grad[nth]);
-                old[nth] = before;
+                let (was, g) = (theta[nth], grad[nth]);
+                old[nth] = was;
                 $(let $held: [F; LINE] = decode_line(&$s.codes[nth], $s.scale, R::STATE[$k].sign);)*
                 let mut next = [F::zero(); LINE];
                 $(let mut $new = [F::zero(); LINE];)*
                 for i in 0..LINE {
-                    let (g, given) = a.gradient(true, g[i], before[i]);
+                    let (g, given) = a.gradient(true, g[i], was[i]);
                     let held: [F; _] = [$($held[i]),*];
-                    let (u, now) = R::element(&coef, before[i], g, std::array::from_fn(|k| held[k]));
-                    next[i] = added(before[i], u, a.keep, a.moved);
+                    let (u, now) = R::element(&coef, was[i], g, std::array::from_fn(|k| held[k]));
+                    next[i] = added(was[i], u, a.keep, a.moved);
                     for size in [given.size_bits(), next[i].size_bits()] {
                         most[i] = if most[i] < size { size } else { most[i] };
                     }

@@ -36,11 +36,11 @@ impl<F: Float> Stored<F> {
             Format::Own => Self::own(&vec![initial; n], offset),
             Format::Bf16 => Self::half(&vec![initial; n], offset),
             Format::Block8 => {
-                // The largest code everywhere, of a scale that makes it the number.
-                let top = if slot.sign == Sign::NonNegative { 255 } else { 127 };
-                let code = if initial == 0.0 { 0 } else { top };
+                // The code everywhere that stands for the scale (less 2⁻¹⁵ of it if there is a sign).
+                let one = if slot.sign == Sign::NonNegative { 31 << 3 } else { 15 << 3 };
+                let code = if initial == 0.0 { 0 } else { one };
                 let codes = std::iter::repeat_n(0xFF, offset).chain(std::iter::repeat_n(code, n)).collect();
-                let scale = std::iter::repeat_n(initial as f32 / 1.875, n.div_ceil(BLOCK8));
+                let scale = std::iter::repeat_n(initial as f32, n.div_ceil(BLOCK8));
                 let scales = std::iter::repeat_n(f32::NAN, offset).chain(scale).collect();
                 Self::Block(codes, scales, offset, slot.sign)
             }
@@ -104,11 +104,17 @@ struct How<'a> {
 const AROUND: Around =
     Around { scale: 0.5, clip: 30.0, decay: 0.01, keep: 0.99, moved: 0.97, l1: 0.01, l2: 0.02, average: 0.1 };
 
+/// Nothing that cuts or decays the gradient, and no proximal step: 8-bit memory has a loop of its own then.
+const ALONE: Around = Around { clip: f64::INFINITY, decay: 0.0, l1: 0.0, l2: 0.0, ..AROUND };
+/// The same, by a limit that no gradient reaches: without that loop.
+const APART: Around = Around { clip: 1e30, ..ALONE };
+
 /// Every bit after three sweeps over spans that end at `cuts`; the second gradient is bf16.
 fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(
     data: &[Vec<f64>; 4],
     how: &How<'_>,
     (format, theta): (Format, Theta),
+    around: Around,
 ) -> Vec<u64> {
     let n = data[0].len();
     let rule = R::default();
@@ -152,7 +158,7 @@ fn sweeps<R: Rule<S> + Default, F: Float, const S: usize>(
                     now
                 }),
                 average: average.own(),
-                around: AROUND,
+                around,
                 place: from as u64,
             });
             from = to;
@@ -180,16 +186,23 @@ impl Visit for Same<'_> {
             for &kind in all.formats {
                 let serial = Threads::serial();
                 let plain = How { cuts: &[], offsets: &[0], threads: &serial };
-                let whole = sweeps::<R, F, S>(all.data, &plain, kind);
-                for way in all.ways {
-                    let other = sweeps::<R, F, S>(all.data, way, kind);
-                    let (n, count) = (all.data[0].len(), way.threads.count());
-                    let (cuts, offsets) = (way.cuts, way.offsets);
-                    assert!(
-                        other == whole,
-                        "{} of {n} in {kind:?}, {cuts:?} at {offsets:?} on {count}",
-                        R::NAME
-                    );
+                let blocks = kind.0 == Format::Block8;
+                for around in [AROUND, ALONE].into_iter().take(if blocks { 2 } else { 1 }) {
+                    let whole = sweeps::<R, F, S>(all.data, &plain, kind, around);
+                    let n = all.data[0].len();
+                    if around == ALONE {
+                        let apart = sweeps::<R, F, S>(all.data, &plain, kind, APART);
+                        assert!(apart == whole, "{} of {n} in {kind:?}: the loops differ", R::NAME);
+                    }
+                    for way in all.ways {
+                        let other = sweeps::<R, F, S>(all.data, way, kind, around);
+                        let (cuts, offsets, count) = (way.cuts, way.offsets, way.threads.count());
+                        assert!(
+                            other == whole,
+                            "{} of {n} in {kind:?}, {cuts:?} at {offsets:?} on {count}",
+                            R::NAME
+                        );
+                    }
                 }
             }
         }
@@ -199,12 +212,13 @@ impl Visit for Same<'_> {
 }
 
 /// Memory in both formats, and θ in bf16 with and without a master copy, beside memory of its own kind and in 8 bits.
-const KINDS: [(Format, Theta); 6] = [
+const KINDS: [(Format, Theta); 7] = [
     (Format::Bf16, Theta::Own),
     (Format::Block8, Theta::Own),
     (Format::Own, Theta::Half),
     (Format::Own, Theta::Master),
     (Format::Block8, Theta::Half),
+    (Format::Block8, Theta::Master),
     (Format::Bf16, Theta::Master),
 ];
 

@@ -277,7 +277,7 @@ fn decoding_within_the_loop_or_before_it_is_the_same() {
 #[test]
 fn memory_starts_with_its_initial_value() {
     let n = SMALL + 3;
-    for initial in ["0.1", "3e-7", "1", "1.7", "1e20"] {
+    for initial in ["0.1", "3e-7", "1", "1.7", "1e20", "1e-30", "1e-50"] {
         for rule in ["adagrad(lr=0.01, ", "yogi(lr=0.01, ", "ftrl(lr=0.01, "] {
             let first = |memory: &str| {
                 let text = format!("{rule}initial_accumulator_value={initial}{memory})");
@@ -563,7 +563,7 @@ fn stochastic_rounding_is_unbiased() {
 #[test]
 fn small_blocks_keep_their_zeros_and_means() {
     fn go<const SIGNED: bool>() {
-        for power in [0, -60, -95, -118, -130] {
+        for power in [0, -60, -95, -111, -118, -130] {
             let top = libm::ldexp(1.5, power) as f32;
             let small = libm::ldexp(0.95 * 1.125, power - 15) as f32;
             let mut x = [0.0; BLOCK8];
