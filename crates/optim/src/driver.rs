@@ -343,7 +343,7 @@ fn run_blocks<R: Rule<S>, F: Float, const S: usize>(
     let mut grad_scratch = matches!(span.grad, Gradient::KeepBf16(_)).then(|| Box::new([F::zero(); BLOCK]));
     let proximal = a.l1 > 0.0 || a.l2 > 0.0;
     let mut moved = if proximal { vec![F::one(); BLOCK] } else { vec![] };
-    // The proximal step asks for the new memory once more; and the first block has none before it.
+    // The proximal step asks for the new memory once more. One block alone would have none to be encoded beside it.
     let late = !proximal && len >= BLOCK && late::can::<R, F, S>(&cast, &span.state);
     let all = late && len.is_multiple_of(BLOCK);
     let mut state_scratch =
